@@ -1,0 +1,83 @@
+"""What a record is: a frozen, strict value whose name is the digest of its content.
+
+Every noun of the chain (dataset version, manifest, run, checkpoint, report, decision) subclasses :class:`Record` in its
+own room. The registry stores, lists, links and verifies all of them without knowing any of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from pe_training.core.ids import canonical_json, digest_json, make_id
+
+
+class Frozen(BaseModel):
+    """A strict immutable value: unknown keys are refused, nothing is coerced, NaN and infinity are not numbers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+
+    def content(self) -> dict[str, Any]:
+        """The value as JSON-compatible data, without keys that are ``None``."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    @property
+    def content_digest(self) -> str:
+        """``sha256:`` digest of the canonical content."""
+        return digest_json(self.content())
+
+
+class Attachment(Frozen):
+    """A file that belongs to a record, held in the artifact store under its digest."""
+
+    path: str  # relative, POSIX, unique within the record
+    digest: str
+    size_bytes: int
+
+
+class Record(Frozen):
+    """One noun of the chain.
+
+    ``kind`` is the id prefix. ``identity()`` is what the id is computed from: everything, unless a subclass leaves out
+    fields that can be derived again from the rest. ``parents()`` are the ids it was made from, by role.
+    ``key()`` is the question that this record answers, where only one answer may ever be kept (write-once).
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    def id(self) -> str:
+        """The self-describing id: kind, underscore, hex."""
+        return make_id(self.kind, self.identity())
+
+    def identity(self) -> dict[str, Any]:
+        """Content that names the record."""
+        return self.content()
+
+    def parents(self) -> dict[str, str]:
+        """Role -> id of every record this one was made from."""
+        return {}
+
+    def files(self) -> Sequence[Attachment]:
+        """Artifacts without which the record is not whole."""
+        return ()
+
+    def key(self) -> str | None:
+        """Unique within the kind, or ``None`` where many records may answer the same question."""
+        return None
+
+    def label(self) -> str:
+        """A few words for lists: what a person would call it."""
+        return ""
+
+    def to_json(self) -> str:
+        """Canonical JSON text of the whole content."""
+        return canonical_json(self.content()).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what :meth:`to_json` wrote. Raises pydantic's ValidationError when it does not fit."""
+        return cls.model_validate(json.loads(text), strict=False)

@@ -1,0 +1,1 @@
+"""Room 1: read, validate, check and seal a dataset version."""

@@ -1,0 +1,55 @@
+"""Graph of room 1: a release becomes a sealed dataset version, or is refused with every check shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from pe_training.datasets.accept import accept
+from pe_training.datasets.catalog import find_by_partition, partition_key, releases_in
+from pe_training.datasets.report import CHECKS
+from pe_training.defs.resources import Store
+from pe_training.views.markdown import dataset_markdown
+
+dataset_partitions = dg.DynamicPartitionsDefinition(name="dataset_version")
+
+
+@dg.asset(
+    partitions_def=dataset_partitions,
+    group_name="datasets",
+    kinds={"parquet"},
+    output_required=False,
+    check_specs=[dg.AssetCheckSpec(name, asset="dataset_version", blocking=True) for name in CHECKS],
+)
+def dataset_version(context: dg.AssetExecutionContext, store: Store) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
+    """An accepted release, sealed as content-addressed Parquet and named by its rows."""
+    state = store.open()
+    acceptance = accept(find_by_partition(state.settings, context.partition_key), state=state)
+    for check in acceptance.report.checks:
+        yield dg.AssetCheckResult(
+            check_name=check.name,
+            passed=check.passed,
+            metadata={"value": check.observed, "threshold": check.threshold, "failing": check.failing, "where": ", ".join(check.where[:5])},
+        )
+    dataset = acceptance.sealed()
+    yield dg.MaterializeResult(
+        data_version=dg.DataVersion(dataset.id),
+        metadata={"summary": dg.MetadataValue.md(dataset_markdown(dataset)), "id": dataset.id, "rows": dataset.rows},
+    )
+
+
+accept_dataset = dg.define_asset_job("accept_dataset", selection=[dataset_version], description="Validate and seal one release.")
+
+
+@dg.sensor(job=accept_dataset, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+def new_releases(context: dg.SensorEvaluationContext, store: Store) -> dg.SensorResult:
+    """Accept every release that appears in the watched folder (PE_RELEASES), once."""
+    settings = store.open().settings
+    keys = [partition_key(release) for release in releases_in(settings.release_inbox)]
+    known = set(context.instance.get_dynamic_partitions("dataset_version"))
+    fresh = [key for key in keys if key not in known]
+    return dg.SensorResult(
+        run_requests=[dg.RunRequest(run_key=key, partition_key=key) for key in fresh],
+        dynamic_partitions_requests=[dataset_partitions.build_add_request(fresh)] if fresh else [],
+    )

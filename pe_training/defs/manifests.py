@@ -1,0 +1,78 @@
+"""Graph of room 2: a manifest becomes a plan. From here on a partition is one resolved manifest, one candidate."""
+
+from __future__ import annotations
+
+import json
+
+import dagster as dg
+
+from pe_training.core.errors import PeError
+from pe_training.defs.datasets import dataset_version
+from pe_training.defs.resources import Store
+from pe_training.manifests.plan import make_plan
+from pe_training.manifests.record import ResolvedManifest
+from pe_training.manifests.resolve import read_manifest, resolve
+from pe_training.promotion.inputs import pinned_policy
+from pe_training.training.identity import plan_run
+from pe_training.views.markdown import plan_markdown
+
+training_partitions = dg.DynamicPartitionsDefinition(name="training_run")
+
+
+@dg.asset(
+    partitions_def=training_partitions,
+    group_name="manifests",
+    deps=[dg.AssetDep(dataset_version, partition_mapping=dg.AllPartitionMapping())],
+    kinds={"yaml"},
+)
+def training_plan(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult[None]:
+    """What will run: pinned inputs, steps, tokens, time and cost with a range. Registers the run."""
+    state = store.open()
+    manifest = state.registry.get(context.partition_key, ResolvedManifest)
+    policy = pinned_policy(manifest, state=state)
+    plan = make_plan(manifest, state=state)
+    run = plan_run(manifest)
+    state.registry.put(run)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(run.id),
+        metadata={
+            "summary": dg.MetadataValue.md(plan_markdown(plan)),
+            "run": run.id,
+            "policy": policy.name,
+            "cost_usd": float(round(plan.cost_usd.high, 4)),
+        },
+        tags={"dagster/input_data_version/dataset_version": manifest.spec.dataset.version},
+    )
+
+
+train_and_promote = dg.define_asset_job(
+    "train_and_promote",
+    selection=dg.AssetSelection.assets("training_plan").downstream(),
+    description="One manifest, from its plan to its promotion decision and stages.",
+)
+
+
+@dg.sensor(job=train_and_promote, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+def new_manifests(context: dg.SensorEvaluationContext, store: Store) -> dg.SensorResult:
+    """Run every manifest that appears or changes in the watched folder (PE_MANIFESTS); name the ones that cannot be read."""
+    state = store.open()
+    seen: dict[str, float] = json.loads(context.cursor or "{}")
+    requests, resolved = [], []
+    for path in sorted(state.settings.manifest_folder.glob("*.yaml")):
+        changed = path.stat().st_mtime
+        if seen.get(path.name) == changed:
+            continue
+        try:
+            manifest = resolve(read_manifest(path), state=state)
+        except PeError as error:
+            context.log.error(str(error))
+        else:
+            state.registry.put(manifest)
+            resolved.append(manifest.id)
+            requests.append(dg.RunRequest(run_key=manifest.id, partition_key=manifest.id))
+        seen[path.name] = changed
+    return dg.SensorResult(
+        run_requests=requests,
+        dynamic_partitions_requests=[training_partitions.build_add_request(resolved)] if resolved else [],
+        cursor=json.dumps(seen),
+    )

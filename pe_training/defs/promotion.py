@@ -1,0 +1,95 @@
+"""Graph of room 5: a report becomes a write-once decision, and a passing decision moves a stage."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from pe_training.defs.evaluation import evaluation_report
+from pe_training.defs.manifests import training_partitions
+from pe_training.defs.resources import Store
+from pe_training.manifests.record import ResolvedManifest
+from pe_training.promotion.chain import decide_manifest, decision_of
+from pe_training.promotion.stages import apply_decision, current
+from pe_training.views.markdown import decision_markdown, stages_markdown
+from pe_training.views.publish import publish
+
+# Rules of the shipped policies, by id: each shows as a check with its value and its threshold.
+RULES = (
+    "held-out-loss", "held-out-accuracy", "safety-score", "crisis-recall", "false-positives", "false-negatives", "largest-gap",
+    "harmful-content", "therapeutic-quality", "perplexity",
+)  # fmt: skip
+
+
+@dg.asset(
+    partitions_def=training_partitions,
+    group_name="promotion",
+    deps=[evaluation_report],
+    check_specs=[dg.AssetCheckSpec(rule.replace("-", "_"), asset="promotion_decision") for rule in ("verdict", *RULES)],
+)
+def promotion_decision(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult[None]:
+    """Pass, fail or inconclusive, judged on the pessimistic end of every interval. Write-once: a retry cannot re-roll it."""
+    state = store.open()
+    decision = decide_manifest(state.registry.get(context.partition_key, ResolvedManifest), state=state)
+    page = publish(decision, state=state)
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion(decision.id),
+        metadata={
+            "verdict": decision.verdict,
+            "summary": dg.MetadataValue.md(decision_markdown(decision)),
+            "page": dg.MetadataValue.path(page),
+            "id": decision.id,
+        },
+        check_results=[
+            dg.AssetCheckResult(check_name="verdict", passed=decision.verdict == "pass", metadata={"verdict": decision.verdict}),
+            *(
+                dg.AssetCheckResult(
+                    check_name=outcome.rule.replace("-", "_"),
+                    passed=outcome.verdict == "pass",
+                    severity=dg.AssetCheckSeverity.ERROR,
+                    metadata={
+                        "verdict": outcome.verdict,
+                        "reason": outcome.reason,
+                        "threshold": outcome.threshold,
+                        **({} if outcome.value is None else {"value": round(outcome.value, 4)}),
+                    },
+                )
+                for outcome in decision.outcomes
+                if outcome.rule in RULES
+            ),
+        ],
+    )
+
+
+@dg.asset(partitions_def=training_partitions, group_name="promotion", deps=[promotion_decision])
+def model_stages(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult[None]:
+    """Where each model line stands after this decision."""
+    state = store.open()
+    manifest = state.registry.get(context.partition_key, ResolvedManifest)
+    apply_decision(decision_of(manifest, state=state), actor=state.settings.who, state=state)
+    pointers = current(state, line=manifest.spec.name)
+    return dg.MaterializeResult(metadata={"summary": dg.MetadataValue.md(stages_markdown(pointers))})
+
+
+decide = dg.define_asset_job(
+    "decide", selection=[promotion_decision, model_stages], description="Judge a report that has no decision yet."
+)
+
+
+@dg.sensor(job=decide, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+def gate(context: dg.SensorEvaluationContext, store: Store) -> dg.SensorResult:
+    """A report that was materialised on its own gets its decision. Reads events from its cursor on, 100 a tick."""
+    events = context.instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey("evaluation_report"), after_storage_id=int(context.cursor or 0)), limit=100, ascending=True
+    ).records
+    state = store.open()
+    requests = []
+    cursor = context.cursor
+    for event in events:
+        run = context.instance.get_run_by_id(event.run_id)
+        if run is not None and not run.is_finished:
+            break  # its own run is about to decide
+        manifest = state.registry.find(str(event.partition_key), ResolvedManifest)
+        if manifest is not None and decision_of(manifest, state=state, default=None) is None:
+            requests.append(dg.RunRequest(run_key=f"gate-{event.storage_id}", partition_key=event.partition_key))
+        cursor = str(event.storage_id)
+    return dg.SensorResult(run_requests=requests, cursor=cursor)

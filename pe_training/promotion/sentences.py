@@ -1,0 +1,111 @@
+"""A rule's finding as one plain sentence, for a clinician and not for a statistician.
+
+Numbers are rounded as far as they can be without lying: 89.6 % against a bound of 90 % never reads "90 %".
+"""
+
+from __future__ import annotations
+
+from pe_training.evaluation.record import Comparison, Estimate
+from pe_training.promotion.policy import Rule
+
+MAX_DECIMALS = 6
+_START_DECIMALS = {"proportion": 0, "nats": 2, "perplexity": 1, "score": 2, "tokens": 0}
+_BECAUSE = {
+    ("at_least", "pass"): "even the lower end reaches it",
+    ("at_most", "pass"): "even the upper end keeps it",
+    ("at_least", "fail"): "even the upper end is below",
+    ("at_most", "fail"): "even the lower end is above",
+}
+
+
+def decided(rule: Rule, found: Estimate | Comparison, verdict: str, *, policy_name: str) -> str:
+    """Why a rule passed or failed."""
+    return f"{_measured(rule, found)}; {_needs(rule, policy_name)}: {_BECAUSE[rule.bound, verdict]}"
+
+
+def undecided(rule: Rule, found: Estimate | Comparison, more: int | None, *, policy_name: str) -> str:
+    """The interval holds the threshold."""
+    wait = f"about {more:,} more {_examples(more)} would decide" if more is not None else "no number of examples at this value would decide"
+    return f"{_measured(rule, found)}; {_needs(rule, policy_name)}, which lies inside the interval: {wait}"
+
+
+def too_few(rule: Rule, found: Estimate | Comparison, more: int | None, *, policy_name: str) -> str:
+    """Fewer examples than the rule asks for, whatever they show. ``more``: how many would decide, where that can be said."""
+    gap = rule.min_n - found.n
+    then = f", and at this value {more:,} would decide" if more is not None and more > gap else ""
+    return (
+        f"{_measured(rule, found)}; {policy_name} judges from {rule.min_n:,} {_examples(rule.min_n)} on: "
+        f"{gap:,} more {'is' if gap == 1 else 'are'} needed{then}"
+    )
+
+
+def not_measured(rule: Rule, *, policy_name: str) -> str:
+    """The report does not have the metric."""
+    return f"{rule.title} was not measured: the report has no {_metric(rule)}; {_needs(rule, policy_name)}"
+
+
+def no_evidence(rule: Rule, note: str | None, *, policy_name: str) -> str:
+    """The report has the metric, without a value."""
+    missing = "no comparison with the base model" if rule.of == "difference" else "no value"
+    because = f" ({note})" if note else ""
+    return f"{rule.title} has {missing}{because}; {_needs(rule, policy_name)} from {rule.min_n:,} {_examples(rule.min_n)} or more"
+
+
+def wrong_unit(rule: Rule, unit: str) -> str:
+    """The report and the rule speak of different things."""
+    return f"{rule.title} was measured as {unit}, and the rule is written for {rule.unit}: the two cannot be compared"
+
+
+def unusable(rule: Rule) -> str:
+    """The numbers are no interval."""
+    return f"{rule.title} has numbers that are no interval, so nothing can be said about it"
+
+
+def not_applicable(rule: Rule, task: str) -> str:
+    """The rule is for other tasks."""
+    return f"{rule.title} is judged for {' and '.join(rule.tasks)} only, and this model's task is {task}"
+
+
+def _metric(rule: Rule) -> str:
+    return f"metric {rule.metric} of suite {rule.suite}" + (f", slice {rule.slice}" if rule.slice != "all" else "")
+
+
+def _measured(rule: Rule, found: Estimate | Comparison) -> str:
+    numbers = (found.value, found.low, found.high)
+    decimals = _decimals(rule, numbers)
+    value, low, high = (_number(rule, number, decimals) for number in numbers)
+    return f"{rule.title} is {value}{_unit(rule)} (95 % interval {low} to {high}, n {found.n:,})"
+
+
+def _needs(rule: Rule, policy_name: str) -> str:
+    return f"{policy_name} needs {rule.bound.replace('_', ' ')} {_number(rule, rule.threshold, _decimals(rule, ()))}{_unit(rule)}"
+
+
+def _unit(rule: Rule) -> str:
+    if rule.unit == "proportion":
+        return " points" if rule.of == "difference" else " %"
+    return f" {rule.unit}" if rule.unit in ("nats", "tokens") else ""
+
+
+def _scaled(rule: Rule, number: float) -> float:
+    return number * 100 if rule.unit == "proportion" else number
+
+
+def _number(rule: Rule, number: float, decimals: int) -> str:
+    return f"{round(_scaled(rule, number), decimals) + 0.0:.{decimals}f}"
+
+
+def _decimals(rule: Rule, numbers: tuple[float, ...]) -> int:
+    """The fewest decimals that show the threshold as it is, and no other number as the threshold."""
+    start = _START_DECIMALS[rule.unit]
+    threshold = _scaled(rule, rule.threshold)
+    for decimals in range(start, MAX_DECIMALS):
+        exact = abs(round(threshold, decimals) - threshold) < 1e-9
+        apart = all(_number(rule, n, decimals) != _number(rule, rule.threshold, decimals) for n in numbers if n != rule.threshold)
+        if apart and (numbers or exact):
+            return decimals
+    return MAX_DECIMALS
+
+
+def _examples(count: int) -> str:
+    return "example" if count == 1 else "examples"

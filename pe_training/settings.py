@@ -1,0 +1,106 @@
+"""Every environment variable that pe_training reads, typed, with its default. Nobody else reads the environment."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SAMPLES = Path(__file__).parent / "samples"
+
+
+class Settings(BaseSettings):
+    """Where state lives and where inputs are found. Set two URLs to move storage to a server; nothing else changes."""
+
+    model_config = SettingsConfigDict(env_prefix="PE_", frozen=True, extra="ignore")
+
+    home: Path = Field(default=Path(".pe"), description="folder for all state that is not moved elsewhere by a URL")
+    artifacts_url: str = Field(default="", description="fsspec URL of the artifact store; default file://$PE_HOME/artifacts")
+    database_url: str = Field(default="", description="SQLAlchemy URL of the registry; default SQLite in PE_HOME")
+    dagster_home: Path | None = Field(
+        default=None, validation_alias="DAGSTER_HOME", description="Dagster's own state; default $PE_HOME/dagster"
+    )
+    releases: Path | None = Field(default=None, description="folder of dataset releases to watch; default $PE_HOME/releases")
+    manifests: Path | None = Field(default=None, description="folder of manifests to watch; default $PE_HOME/manifests")
+    policies: Path | None = Field(default=None, description="folder of promotion policies; default: those shipped")
+    suites: Path | None = Field(default=None, description="folder of evaluation suites; default: those shipped")
+    rates: Path | None = Field(default=None, description="file of prices; default: the one shipped")
+    actor: str = Field(default="", description="who acts, for the audit trail; default: the login name")
+
+    @cached_property
+    def root(self) -> Path:
+        """PE_HOME as an absolute path."""
+        return self.home.expanduser().absolute()
+
+    @cached_property
+    def artifacts(self) -> str:
+        """URL of the artifact store."""
+        return self.artifacts_url or f"file://{self.root / 'artifacts'}"
+
+    @cached_property
+    def database(self) -> str:
+        """URL of the registry."""
+        return self.database_url or f"sqlite:///{self.root / 'registry.sqlite'}"
+
+    @cached_property
+    def dagster(self) -> Path:
+        """Dagster's home."""
+        return (self.dagster_home or self.root / "dagster").absolute()
+
+    @cached_property
+    def release_inbox(self) -> Path:
+        """Folder whose releases the sensor accepts by itself."""
+        return self.releases or self.root / "releases"
+
+    @cached_property
+    def release_folders(self) -> list[Path]:
+        """Folders whose subfolders are dataset releases: the shipped samples, then the watched one."""
+        return [SAMPLES / "releases", self.release_inbox]
+
+    @cached_property
+    def manifest_folder(self) -> Path:
+        """Folder whose YAML files the manifest sensor watches."""
+        return self.manifests or self.root / "manifests"
+
+    @cached_property
+    def policy_folder(self) -> Path:
+        """Folder of promotion policies, one YAML file each."""
+        return self.policies or SAMPLES / "policies"
+
+    @cached_property
+    def suite_folder(self) -> Path:
+        """Folder of evaluation suites, one subfolder each."""
+        return self.suites or SAMPLES / "suites"
+
+    @cached_property
+    def rates_file(self) -> Path:
+        """File of dated prices."""
+        return self.rates or SAMPLES / "rates.yaml"
+
+    def run_folder(self, identifier: str) -> Path:
+        """Working folder of one run or evaluation: progress feed and log. Nothing here is evidence."""
+        return self.root / "runs" / identifier
+
+    def child_environment(self) -> dict[str, str]:
+        """Variables that make a child process see the same state, as absolute values."""
+        given = {
+            "PE_HOME": self.root, "PE_ARTIFACTS_URL": self.artifacts, "PE_DATABASE_URL": self.database, "DAGSTER_HOME": self.dagster,
+            "PE_RELEASES": self.releases, "PE_MANIFESTS": self.manifests, "PE_POLICIES": self.policies,
+            "PE_SUITES": self.suites, "PE_RATES": self.rates, "PE_ACTOR": self.actor,
+        }  # fmt: skip
+        return {name: str(value) for name, value in given.items() if value}
+
+    @cached_property
+    def who(self) -> str:
+        """Who acts, for the audit trail."""
+        return self.actor or getpass.getuser()
+
+
+def inherited(names: Iterable[str]) -> dict[str, str]:
+    """Those of the caller's environment variables that a child process may see."""
+    return {name: os.environ[name] for name in names if name in os.environ}

@@ -1,0 +1,1 @@
+"""Where bytes and facts are kept: content-addressed artifacts and a SQL registry. Bytes first, then facts, then pointers."""

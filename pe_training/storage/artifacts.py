@@ -1,0 +1,149 @@
+"""Bytes, kept once, under the digest of what they are.
+
+``<root>/sha256/<first two hex>/<64 hex>``. A file either is there whole or is not there; reading through :meth:`get` or
+:meth:`verify` recomputes the digest, because one flipped bit in a checkpoint loads without complaint everywhere else.
+Local folders get a durable commit; any other fsspec URL gets one conditional upload of a complete object.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Protocol, cast
+
+from upath import UPath
+
+from pe_training.core.errors import Kind, PeError
+from pe_training.core.ids import digest_bytes, digest_file, is_digest, short
+from pe_training.core.records import Attachment
+from pe_training.storage.durable import world_errors, write_durably
+
+_CHUNK_BYTES = 1 << 20
+_READ_ONLY = 0o444  # an editor that saves in place should have to insist
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class ArtifactStore:
+    """Content-addressed files below one URL."""
+
+    def __init__(self, url: str, *, cache: Path) -> None:
+        """``url``: any fsspec URL. ``cache``: local folder for objects that a library must open by path."""
+        self.url = url
+        self._root = UPath(url)
+        self._local = Path(self._root.path) if self._root.protocol in ("", "file", "local") else None
+        self._cache = cache
+
+    def put_bytes(self, data: bytes) -> str:
+        """Store ``data``; returns its digest. Storing what is there already costs one look."""
+        digest = digest_bytes(data)
+        if not self.has(digest):
+            self._commit_bytes(digest, data)
+        return digest
+
+    def put_file(self, source: Path) -> str:
+        """Store a copy of a local file; returns its digest."""
+        digest = digest_file(source)
+        if self.has(digest):
+            return digest
+        if self._local is None:
+            self._commit_bytes(digest, source.read_bytes())
+            return digest
+        with source.open("rb") as reading:
+            write_durably(self._local_path(digest), lambda writing: shutil.copyfileobj(reading, writing, _CHUNK_BYTES), mode=_READ_ONLY)
+        return digest
+
+    def attach(self, files: Mapping[str, Path]) -> tuple[Attachment, ...]:
+        """Store local files; returns them as attachments, sorted by their name in the record."""
+        return tuple(
+            Attachment(path=name, digest=self.put_file(path), size_bytes=path.stat().st_size) for name, path in sorted(files.items())
+        )
+
+    def has(self, digest: str) -> bool:
+        """Whether an object of that name exists (not whether it is intact: see :meth:`verify`)."""
+        return bool(self._path(digest).exists())
+
+    def get(self, digest: str) -> bytes:
+        """The bytes, verified. Raises not_found or corrupt."""
+        data = bytes(self._open_checked(digest).read_bytes())
+        if digest_bytes(data) != digest:
+            raise self._corrupt(digest)
+        return data
+
+    def local_path(self, digest: str) -> Path:
+        """A verified local file with these bytes, for libraries that open by path. Never write to it."""
+        if self._local is not None:
+            self.verify(digest)
+            return self._local_path(digest)
+        cached = self._cache / digest.removeprefix("sha256:")
+        if not cached.exists() or digest_file(cached) != digest:
+            data = self.get(digest)
+            write_durably(cached, lambda file: file.write(data))
+        return cached
+
+    def checkout(self, files: Iterable[Attachment], folder: Path) -> Path:
+        """Lay verified ``files`` out under their names in ``folder`` (hard links where possible); returns it."""
+        for attachment in files:
+            target = (folder / attachment.path).absolute()
+            if not target.is_relative_to(folder.absolute()) or ".." in Path(attachment.path).parts:
+                raise PeError(Kind.CORRUPT, f"attachment name leaves its folder: {attachment.path!r}", where=short(attachment.digest))
+            source = self.local_path(attachment.digest)
+            with world_errors(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.unlink(missing_ok=True)
+                try:
+                    os.link(source, target)
+                except OSError:
+                    shutil.copyfile(source, target)
+        return folder
+
+    def verify(self, digest: str) -> None:
+        """Read the whole object and compare. Raises not_found or corrupt with the place of the object."""
+        hasher = hashlib.sha256()
+        with self._open_checked(digest).open("rb") as file:
+            readable = cast(_Readable, file)
+            while chunk := readable.read(_CHUNK_BYTES):
+                hasher.update(chunk)
+        if "sha256:" + hasher.hexdigest() != digest:
+            raise self._corrupt(digest)
+
+    def delete(self, digest: str) -> None:
+        """Forget an object that no fact names any more. Deleting what is not there is fine."""
+        path = self._path(digest)
+        if path.exists():
+            path.unlink()
+
+    def _commit_bytes(self, digest: str, data: bytes) -> None:
+        if self._local is not None:
+            write_durably(self._local_path(digest), lambda file: file.write(data), mode=_READ_ONLY)
+            return
+        path = self._path(digest)
+        with world_errors(Path(str(path))):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+
+    def _open_checked(self, digest: str) -> UPath:
+        path = self._path(digest)
+        if not path.exists():
+            hint = "restore it from a backup of the artifact store, or run the job that made it again"
+            raise PeError(Kind.CORRUPT, f"artifact {short(digest)} is missing", where=str(path), hint=hint)
+        return path
+
+    def _corrupt(self, digest: str) -> PeError:
+        hint = "its bytes changed after they were stored; restore it from a backup or make it again"
+        return PeError(Kind.CORRUPT, f"artifact {short(digest)} does not match its digest", where=str(self._path(digest)), hint=hint)
+
+    def _path(self, digest: str) -> UPath:
+        assert is_digest(digest), digest
+        name = digest.removeprefix("sha256:")
+        return self._root / "sha256" / name[:2] / name
+
+    def _local_path(self, digest: str) -> Path:
+        assert self._local is not None
+        name = digest.removeprefix("sha256:")
+        return self._local / "sha256" / name[:2] / name

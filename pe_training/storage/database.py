@@ -1,0 +1,85 @@
+"""Open the registry's database: durable settings on SQLite, a schema brought up to date once, under a lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from pe_training.core.errors import Kind, PeError
+from pe_training.storage.locks import exclusive
+from pe_training.storage.tables import SCHEMA_VERSION
+
+BUSY_TIMEOUT_MS = 15_000
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def open_database(url: str, *, lock: Path) -> sa.Engine:
+    """Engine for ``url`` with the newest schema. ``lock`` keeps first users apart while they create it."""
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() == "sqlite" and parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(parsed)
+    if parsed.get_backend_name() == "sqlite":
+        sa.event.listen(engine, "connect", _configure_sqlite)
+        sa.event.listen(engine, "begin", _begin_immediate)
+    with database_errors(url):
+        if _schema_version(engine) != SCHEMA_VERSION:
+            with exclusive(lock):
+                _migrate(engine)
+    return engine
+
+
+@contextmanager
+def database_errors(where: str) -> Iterator[None]:
+    """Turn a database that is locked, full, corrupt or away into one :class:`PeError`."""
+    try:
+        yield
+    except DBAPIError as error:
+        reason = str(error.orig).splitlines()[0]
+        hints = {
+            "locked": "another process is writing for a long time; run this again",
+            "full": "free some disk space and run this again; nothing was half-written",
+            "malformed": "restore the registry from a backup; do not delete the artifacts",
+            "not a database": "restore the registry from a backup; do not delete the artifacts",
+            "readonly": "PE_HOME must be writable",
+        }
+        hint = next((text for word, text in hints.items() if word in reason), "check PE_DATABASE_URL and that the database runs")
+        safe = sa.make_url(where).render_as_string(hide_password=True) if "://" in where else where
+        raise PeError(Kind.INFRASTRUCTURE, f"registry: {reason}", where=safe, hint=hint) from error
+
+
+def _configure_sqlite(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # SQLAlchemy's "begin" event starts transactions instead
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    """Take the write lock at the start, so that a read-then-write transaction can never fail half way for want of it."""
+    mode = "DEFERRED" if connection.get_execution_options().get("read_only") else "IMMEDIATE"
+    connection.exec_driver_sql(f"BEGIN {mode}")
+
+
+def _schema_version(engine: sa.Engine) -> str | None:
+    with engine.connect().execution_options(read_only=True) as connection:
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return None
+        return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _migrate(engine: sa.Engine) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

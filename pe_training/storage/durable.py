@@ -1,0 +1,63 @@
+"""Commit a file so that it survives a power cut, or leave no trace.
+
+`rename` alone is not enough: without a sync of the file the name can point at zeroes after power loss, and without a sync
+of the folder the name itself can be gone. The order here (temporary name in the same folder, write, sync, rename, sync the
+folder) is the shortest one that survives a kill at every system call.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from pe_training.core.errors import Kind, PeError
+
+TEMPORARY_PREFIX = ".writing-"
+
+
+@contextmanager
+def world_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals below into one :class:`PeError` that names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        hints = {
+            errno.ENOSPC: "free some space and run the same command again; nothing was half-written",
+            errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
+            errno.EACCES: "check the permissions of this folder",
+            errno.EROFS: "the disk is mounted read-only; set PE_HOME to a writable folder",
+        }
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        hint = hints.get(error.errno or 0, "the disk or network below it failed")
+        raise PeError(Kind.INFRASTRUCTURE, f"cannot write: {reason}", where=str(error.filename or path), hint=hint) from error
+
+
+def write_durably(path: Path, write: Callable[[BinaryIO], object], *, mode: int = 0o644) -> None:
+    """Create or replace ``path`` with what ``write`` writes: wholly and durably, or not at all."""
+    with world_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.parent / f"{TEMPORARY_PREFIX}{path.name[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
+        try:
+            with temporary.open("xb") as file:
+                write(file)
+                file.flush()
+                os.fchmod(file.fileno(), mode)
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,48 @@
+"""One worker at a time on one thing, by kernel lock: it cannot outlive the process that holds it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pe_training.core.errors import Kind, PeError
+from pe_training.storage.durable import world_errors
+
+
+PATIENCE_S = 3.0  # a holder that is just ending needs a moment
+_POLL_S = 0.1
+
+
+@contextmanager
+def exclusive(path: Path, *, busy: str | None = None, patience_s: float = PATIENCE_S) -> Iterator[None]:
+    """Hold the lock file ``path``. With ``busy`` (a message) refuse when it is held for ``patience_s``; without, wait."""
+    with world_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        if busy is None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        else:
+            _lock_or_refuse(descriptor, busy=busy, patience_s=patience_s)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock_or_refuse(descriptor: int, *, busy: str, patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
+                hint = f"process {holder} holds it; wait for it to end, or stop it (its state is saved) and run this again"
+                raise PeError(Kind.BUSY, busy, hint=hint) from None
+            time.sleep(_POLL_S)

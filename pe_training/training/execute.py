@@ -1,0 +1,185 @@
+"""One training run, from its records to its checkpoint: load, train, recover, export."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import lightning
+import torch
+
+from pe_training.core.errors import Kind, PeError
+from pe_training.costs.ledger import spent
+from pe_training.costs.rates import load_rates
+from pe_training.datasets.record import DatasetVersion
+from pe_training.manifests.record import ResolvedManifest
+from pe_training.manifests.schema import Manifest
+from pe_training.storage.state import State
+from pe_training.training.base import load_base, load_tokenizer
+from pe_training.training.batches import Skip, StepLoader
+from pe_training.training.data import Prepared, label_names, prepare
+from pe_training.training.events import record_event, rollbacks
+from pe_training.training.feed import Feed
+from pe_training.training.identity import thread_count
+from pe_training.training.keeper import Keeper, Spike
+from pe_training.training.mirror import FencedLogger, wandb_mirror
+from pe_training.training.record import Checkpoint, TrainingRun
+from pe_training.training.states import StateStore
+from pe_training.training.stops import Stops
+from pe_training.training.tasks import CausalLM, Task, TextClassification
+from pe_training.training.weights import export_model, tensors_digest
+
+
+@dataclass
+class _Job:
+    """Everything that the attempts of one process share."""
+
+    run: TrainingRun
+    manifest: ResolvedManifest
+    state: State
+    feed: Feed
+    tokenizer: Any
+    labels: list[str] | None
+    data: Prepared
+    states: StateStore
+    stops: Stops
+    logger: FencedLogger | None
+    skips: list[Skip] = field(default_factory=list)
+    lr_scale: float = 1.0
+
+    @property
+    def spec(self) -> Manifest:
+        return self.manifest.spec
+
+
+def execute(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed: Feed) -> Checkpoint:
+    """Train from the newest intact state to the end and return the stored checkpoint.
+
+    Raises stopped or budget (state saved), divergence, out_of_memory, data or input.
+    """
+    torch.set_num_threads(thread_count())
+    torch.use_deterministic_algorithms(True)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    job = _prepare(run, manifest, state=state, feed=feed)
+    record_event(state, run.id, "resumed" if job.states.newest_intact() else "started")
+    status = "failed"
+    try:
+        checkpoint = _train(job)
+        status = "success"
+    except torch.OutOfMemoryError as error:
+        hint = "halve hyperparameters.micro_batch_size; the effective batch stays batch_size"
+        raise PeError(
+            Kind.OUT_OF_MEMORY, "the accelerator's memory is not enough", where=manifest.spec.compute.instance, hint=hint
+        ) from error
+    finally:
+        if job.logger:
+            job.logger.finish(status)
+    return checkpoint
+
+
+def _prepare(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed: Feed) -> _Job:
+    spec = manifest.spec
+    stops = Stops(spec, spent_usd=spent(state, run.id), rates=load_rates(state.settings.rates_file))
+    stops.listen()
+    feed.emit("phase", name="load", total=spec.hyperparameters.max_steps)
+    dataset = state.registry.get(run.dataset_id, DatasetVersion)
+    tokenizer = load_tokenizer(spec.model, manifest.base, settings=state.settings)
+    labels = label_names(dataset, spec.hyperparameters.label, state=state) if spec.hyperparameters.label else None
+    data = prepare(spec, dataset, tokenizer=tokenizer, labels=labels, state=state)
+    feed.emit("data", used=data.used, left_out=data.left_out)
+    return _Job(
+        run=run, manifest=manifest, state=state, feed=feed, tokenizer=tokenizer, labels=labels, data=data, stops=stops,
+        states=StateStore(run.id, keep_last=spec.checkpoints.keep_last, state=state),
+        logger=wandb_mirror(
+            run, manifest, folder=state.settings.root / "wandb", on_lost=lambda why: feed.emit("note", text=f"W&B mirror lost: {why}")
+        ),
+    )  # fmt: skip
+
+
+def _train(job: _Job) -> Checkpoint:
+    """Attempts, each from a saved state, until one reaches the end or recovery is exhausted."""
+    for past in rollbacks(job.state, job.run.id):
+        _apply_rollback(job, past)
+    while True:
+        try:
+            return _attempt(job)
+        except Spike as spike:
+            _recover(job, spike)
+
+
+def _attempt(job: _Job) -> Checkpoint:
+    spec, h = job.spec, job.spec.hyperparameters
+    task = _build_task(job)
+    keeper = Keeper(spec, held_out=job.data.held_out, stops=job.stops, feed=job.feed)
+    trainer = lightning.Trainer(
+        max_steps=h.max_steps, max_epochs=-1, accelerator="auto", devices=1, precision=spec.compute.precision,
+        accumulate_grad_batches=h.accumulation, gradient_clip_val=h.max_grad_norm, plugins=[job.states], callbacks=[keeper],
+        logger=job.logger or False, enable_progress_bar=False, enable_checkpointing=False, enable_model_summary=False,
+        num_sanity_val_steps=0, limit_val_batches=0, deterministic=True, use_distributed_sampler=False,
+        default_root_dir=job.state.settings.run_folder(job.run.id),
+    )  # fmt: skip
+    loader = StepLoader(
+        job.data.order, collate=job.data.collate, batch_size=h.batch_size, micro_batch_size=h.micro,
+        current_step=lambda: trainer.global_step, skips=job.skips,
+    )  # fmt: skip
+    step = job.states.newest_intact()
+    job.feed.emit("phase", name="train", total=h.max_steps, step=step or 0)
+    trainer.fit(task, train_dataloaders=loader, ckpt_path=None if step is None else str(step))
+    if keeper.stopped:
+        raise keeper.stopped
+    if trainer.global_step != h.max_steps:
+        hint = f"see {job.state.settings.run_folder(job.run.id) / 'process.log'}"
+        raise PeError(Kind.INFRASTRUCTURE, f"training ended at step {trainer.global_step} of {h.max_steps}", hint=hint)
+    return _export(job, task, keeper)
+
+
+def _build_task(job: _Job) -> Task:
+    spec = job.spec
+    model: Any = load_base(spec.model, job.manifest.base, labels=job.labels, seed=spec.seed, settings=job.state.settings)
+    if spec.model.adapter:
+        from peft import LoraConfig, TaskType, get_peft_model, prepare_model_for_kbit_training
+
+        if spec.model.quantization:
+            model = prepare_model_for_kbit_training(model)
+        adapter = spec.model.adapter
+        config = LoraConfig(
+            r=adapter.r, lora_alpha=adapter.alpha, lora_dropout=adapter.dropout, target_modules=adapter.target_modules,
+            task_type=TaskType.CAUSAL_LM if job.labels is None else TaskType.SEQ_CLS,
+        )  # fmt: skip
+        model = get_peft_model(model, config)
+    kind = CausalLM if job.labels is None else TextClassification
+    return kind(model, hyperparameters=spec.hyperparameters, seed=spec.seed, lr_scale=job.lr_scale)
+
+
+def _export(job: _Job, task: Task, keeper: Keeper) -> Checkpoint:
+    job.feed.emit("phase", name="export", total=1)
+    step, val_loss, tensors = keeper.final_tensors(task.model)
+    files = export_model(
+        task.model, tensors, tokenizer=job.tokenizer, base=job.manifest.base, history=keeper.history, artifacts=job.state.artifacts
+    )
+    return Checkpoint(
+        run_id=job.run.id, line=job.run.line, task=job.spec.task, base=job.manifest.base,
+        format="peft-adapter" if job.spec.model.adapter else "full", step=step, weights=tensors_digest(tensors),
+        val_loss_before=keeper.history[0]["val_loss"], val_loss=val_loss, content_files=files,
+    )  # fmt: skip
+
+
+def _recover(job: _Job, spike: Spike) -> None:
+    """Roll back to the last good state, pass over the bad window and slow down; or give up, by name."""
+    recovery = job.spec.recovery
+    done = len(rollbacks(job.state, job.run.id))
+    if recovery.on_spike == "stop" or done >= recovery.max_rollbacks:
+        tried = f" after {done} rollbacks" if done else ""
+        hint = "lower hyperparameters.learning_rate, or set recovery.on_spike to rollback"
+        raise PeError(Kind.DIVERGENCE, f"{spike}{tried}", where=f"step {spike.step}", hint=hint) from spike
+    good = job.states.newest_intact() or 0
+    event = {"spike_step": spike.step, "to_step": good, "loss": repr(spike.loss), "lr_factor": recovery.lr_factor}
+    record_event(job.state, job.run.id, "rollback", event)
+    job.feed.emit("note", text=f"{spike}: rolled back to step {good}, learning rate times {recovery.lr_factor:g}")
+    _apply_rollback(job, event)
+
+
+def _apply_rollback(job: _Job, event: dict[str, Any]) -> None:
+    job.skips.append(Skip(from_step=event["to_step"], steps=event["spike_step"] - event["to_step"]))
+    job.lr_scale *= event["lr_factor"]

@@ -1,0 +1,152 @@
+"""What happens after every optimiser step: look at the loss, write it down, measure held-out loss, save, perhaps stop."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from typing import Any
+
+import lightning
+import torch
+
+from pe_training.core.errors import PeError
+from pe_training.manifests.schema import Manifest
+from pe_training.training.batches import Batch
+from pe_training.training.feed import Feed, Pace
+from pe_training.training.stops import Stops
+from pe_training.training.tasks import Task
+from pe_training.training.weights import trained_tensors
+
+SPIKE_WINDOW_STEPS = 20
+SPIKE_MIN_STEPS = 5
+
+
+class Spike(Exception):  # noqa: N818 (an event, not an error: recovery decides)
+    """The loss became NaN or infinite, or jumped."""
+
+    def __init__(self, *, step: int, loss: float, usual: float | None) -> None:
+        super().__init__(f"loss {loss:g} at step {step}" + (f", usually {usual:g}" if usual is not None else ""))
+        self.step, self.loss, self.usual = step, loss, usual
+
+
+class Keeper(lightning.Callback):
+    """Holds the run's history and its best weights; both travel with every saved state."""
+
+    def __init__(self, spec: Manifest, *, held_out: list[Batch], stops: Stops, feed: Feed) -> None:
+        self._spec, self._held_out, self._stops, self._feed = spec, held_out, stops, feed
+        self.history: list[dict[str, Any]] = []
+        self.best: dict[str, Any] | None = None  # step, val_loss, tensors
+        self.stopped: PeError | None = None
+        self._step = 0
+        self._grad_norm = 0.0
+        self._loss = 0.0
+        self._targets = 0
+        self._saved_at = time.monotonic()
+
+    @property
+    def state_key(self) -> str:
+        """The name under which Lightning keeps :meth:`state_dict`."""
+        return "keeper"
+
+    def state_dict(self) -> dict[str, Any]:
+        """History and best weights."""
+        return {"history": self.history, "best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take them back."""
+        self.history, self.best = list(state_dict["history"]), state_dict["best"]
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Measure the untrained start, once in a run's life."""
+        self._stops.listen()  # again: Lightning has put its own SIGTERM handler in front, which ends with exit code 0
+        self._step, self._saved_at = trainer.global_step, time.monotonic()
+        self._pace = Pace(total=self._spec.hyperparameters.max_steps, done=self._step)
+        if not self.history:
+            self.history.append({"step": 0, "val_loss": self._measure(trainer, pl_module)})
+            self._save(trainer)
+
+    def on_before_optimizer_step(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        """Note the gradient's norm before clipping."""
+        gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
+        self._grad_norm = float(torch.nn.utils.get_total_norm(gradients))
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """After the last micro-batch of a step, keep everything that must outlive a kill."""
+        assert isinstance(pl_module, Task)
+        if trainer.global_step == self._step:
+            return
+        self._step = trainer.global_step
+        loss = pl_module.take_step_loss()
+        self._refuse_spike(loss)
+        self._targets += int(batch["step_targets"])
+        rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+        line: dict[str, Any] = {"step": self._step, "loss": loss, "grad_norm": self._grad_norm, "next_lr": rate}
+        last = self._step == self._spec.hyperparameters.max_steps
+        measured = last or self._step % self._spec.checkpoints.every_steps == 0
+        if measured:
+            line["val_loss"] = self._measure(trainer, pl_module)
+            self._keep_best(pl_module, line["val_loss"])
+        self.history.append(line)
+        self._tell(trainer, line)
+        self.stopped = None if last else self._stops.reason()
+        overdue = time.monotonic() - self._saved_at >= self._spec.checkpoints.every_minutes * 60
+        if measured or overdue or self.stopped:
+            self._save(trainer)
+        if self.stopped:
+            trainer.should_stop = True
+
+    def final_tensors(self, model: torch.nn.Module) -> tuple[int, float, dict[str, torch.Tensor]]:
+        """Step, held-out loss and weights that become the model."""
+        if self.best is not None:
+            return self.best["step"], self.best["val_loss"], self.best["tensors"]
+        last = self.history[-1]
+        return last["step"], last["val_loss"], trained_tensors(model)
+
+    def _refuse_spike(self, loss: float) -> None:
+        recent = [line["loss"] for line in self.history[-SPIKE_WINDOW_STEPS:] if "loss" in line]
+        usual = statistics.median(recent) if len(recent) >= SPIKE_MIN_STEPS else None
+        if not math.isfinite(loss) or (usual is not None and loss > self._spec.recovery.spike_factor * usual):
+            raise Spike(step=self._step, loss=loss, usual=usual)
+
+    def _keep_best(self, module: Task, val_loss: float) -> None:
+        if self._spec.checkpoints.keep_best and (self.best is None or val_loss < self.best["val_loss"]):
+            self.best = {"step": self._step, "val_loss": val_loss, "tensors": trained_tensors(module.model)}
+
+    def _measure(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> float:
+        """Held-out loss in nats per target over the whole validation split."""
+        assert isinstance(module, Task)
+        module.eval()
+        total, targets = 0.0, 0
+        with torch.no_grad(), trainer.precision_plugin.forward_context():
+            for number, batch in enumerate(self._held_out, start=1):
+                summed, count = module.summed_loss({name: tensor.to(module.device) for name, tensor in batch.items()})
+                total, targets = total + float(summed), targets + count
+                self._feed.emit("validate", step=number, total=len(self._held_out))
+        module.train()
+        return total / targets
+
+    def _tell(self, trainer: lightning.Trainer, line: dict[str, Any]) -> None:
+        rate = self._pace.rate(self._targets)
+        total = self._spec.hyperparameters.max_steps
+        self._feed.emit("train", total=total, targets_per_s=round(rate, 1), eta_s=round(self._pace.eta_s(self._step), 1), **line)
+        if trainer.logger:
+            numbers = {name: value for name, value in line.items() if name != "step"}
+            trainer.logger.log_metrics(numbers | {"targets_per_s": rate}, step=self._step)
+
+    def _save(self, trainer: lightning.Trainer) -> None:
+        trainer.save_checkpoint(str(trainer.global_step))
+        self._saved_at = time.monotonic()
+        self._feed.emit("saved", step=trainer.global_step)

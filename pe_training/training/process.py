@@ -1,0 +1,109 @@
+"""What every working process does around its work: quiet libraries, a log file, errors that reach whoever started it."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dagster_pipes import PipesContext, is_dagster_pipes_process, open_dagster_pipes
+
+from pe_training.core.errors import Kind, PeError
+from pe_training.settings import Settings
+from pe_training.storage.state import State
+from pe_training.training.feed import Feed
+
+LOG_FILE = "process.log"
+PIPES_LOG_EVERY_STEPS = 10
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the work is handed: its arguments (ids), storage and its feed."""
+
+    arguments: Sequence[str]
+    state: State
+    feed: Feed
+
+
+def run_process(arguments: Sequence[str], *, work: Callable[[Work], None]) -> int:
+    """Do ``work`` on ``arguments`` (the first is the id that names the folder); returns the exit code."""
+    settings = Settings()
+    folder = settings.run_folder(arguments[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    _send_output_to(folder / LOG_FILE)
+    _stop_with_parent()
+    with _pipes() as pipes:
+        feed = PipedFeed(folder, pipes=pipes)
+        try:
+            work(Work(arguments=arguments, state=State(settings), feed=feed))
+        except PeError as error:
+            traceback.print_exc()
+            feed.error(error)
+            return error.kind.exit_code
+        except Exception as error:  # noqa: BLE001 (the top of a process: whatever failed must be named to its parent)
+            traceback.print_exc()
+            kind = Kind.OUT_OF_MEMORY if isinstance(error, MemoryError) else Kind.INFRASTRUCTURE
+            feed.error(
+                PeError(
+                    kind, f"{type(error).__name__} in the working process", where=str(folder / LOG_FILE), hint="that log has the details"
+                )
+            )
+            return kind.exit_code
+    return 0
+
+
+class PipedFeed(Feed):
+    """A feed whose milestones also reach Dagster's event log."""
+
+    def __init__(self, folder: Path, *, pipes: PipesContext | None) -> None:
+        super().__init__(folder)
+        self._pipes = pipes
+
+    def emit(self, event: str, **fields: Any) -> None:
+        """Write one event; every tenth step, phases and notes go to Dagster too."""
+        super().emit(event, **fields)
+        if self._pipes is not None and self._worth_telling(event, fields):
+            numbers = ", ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in fields.items())
+            self._pipes.log.info(f"{event}: {numbers}")
+
+    @staticmethod
+    def _worth_telling(event: str, fields: dict[str, Any]) -> bool:
+        if event in {"train", "generate"}:
+            return fields["step"] % PIPES_LOG_EVERY_STEPS == 0 or fields["step"] == fields["total"]
+        return event in {"phase", "note", "data", "saved", "done"}
+
+
+@contextmanager
+def _pipes() -> Iterator[PipesContext | None]:
+    if not is_dagster_pipes_process():
+        yield None
+        return
+    with open_dagster_pipes() as context:
+        yield context
+
+
+def _stop_with_parent() -> None:
+    """Ask Linux for SIGTERM when whoever started this dies, so that no orphan goes on spending."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _send_output_to(path: Path) -> None:
+    """Libraries write banners and bars to both streams; they belong in a file, not on an operator's terminal."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s", force=True)

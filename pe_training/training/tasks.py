@@ -1,0 +1,86 @@
+"""What differs between tasks, as Lightning modules of the same shape: a loss for a batch, and held-out loss by parts.
+
+Both normalise by the targets of the whole optimiser step, not of the micro-batch: with gradient accumulation a mean of
+means would weigh a token by how short its neighbours are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning
+import torch
+from torch.nn import functional
+
+from pe_training.manifests.schema import Hyperparameters
+from pe_training.training.batches import Batch
+from pe_training.training.schedule import learning_rate_factor
+from pe_training.training.tokens import IGNORED
+
+
+class Task(lightning.LightningModule):
+    """A model with its optimiser. ``lr_scale`` shrinks after rollbacks."""
+
+    def __init__(self, model: torch.nn.Module, *, hyperparameters: Hyperparameters, seed: int, lr_scale: float) -> None:
+        super().__init__()
+        self.model = model
+        self.strict_loading = False  # only what is trained is saved
+        self._h, self._seed, self._lr_scale = hyperparameters, seed, lr_scale
+        self._step_loss = 0.0
+
+    def summed_loss(self, batch: Batch) -> tuple[torch.Tensor, int]:
+        """Cross-entropy in nats summed over the targets of a batch, and their number."""
+        raise AssertionError("each task defines its loss")
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        """Share of the step's mean loss that this micro-batch brings."""
+        summed, _ = self.summed_loss(batch)
+        share = summed / batch["step_targets"]
+        self._step_loss += float(share.detach())
+        return share * self._h.accumulation  # Lightning divides by it again
+
+    def take_step_loss(self) -> float:
+        """Mean loss in nats per target over the micro-batches since the last call."""
+        loss, self._step_loss = self._step_loss, 0.0
+        return loss
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Random numbers of a step (dropout) depend on the seed and the step only, so resuming needs no random state."""
+        torch.manual_seed((self._seed << 32) + self.global_step * self._h.accumulation + batch_idx % self._h.accumulation)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW (Loshchilov & Hutter 2019) over what is trained, learning rate by step."""
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(trained, lr=self._h.learning_rate * self._lr_scale, weight_decay=self._h.weight_decay)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, self._h))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Leave the frozen base out: it is pinned, and 500 MB a save would buy nothing."""
+        trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
+        checkpoint["state_dict"] = {name: tensor for name, tensor in checkpoint["state_dict"].items() if name in trained}
+
+
+class CausalLM(Task):
+    """Next-token prediction on therapist tokens."""
+
+    def summed_loss(self, batch: Batch) -> tuple[torch.Tensor, int]:
+        """See :meth:`Task.summed_loss`. Logits are computed at targets only: the vocabulary is most of a small model."""
+        causal = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        keep = batch["labels"] != IGNORED
+        hidden = causal.base_model(
+            input_ids=batch["input_ids"], position_ids=batch["position_ids"], attention_mask=batch["attention_mask"], use_cache=False
+        ).last_hidden_state
+        before = torch.zeros_like(keep)
+        before[:, :-1] = keep[:, 1:]  # the position before a target predicts it
+        logits = causal.get_output_embeddings()(hidden[before]).float()
+        return functional.cross_entropy(logits, batch["labels"][keep], reduction="sum"), int(keep.sum())
+
+
+class TextClassification(Task):
+    """One label for what the client says."""
+
+    def summed_loss(self, batch: Batch) -> tuple[torch.Tensor, int]:
+        """See :meth:`Task.summed_loss`; one target a text."""
+        logits = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.float()
+        return functional.cross_entropy(logits, batch["labels"], reduction="sum"), len(batch["labels"])
