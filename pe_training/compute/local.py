@@ -24,7 +24,7 @@ from dagster import (
 )
 
 from pe_training.core.errors import Kind, PeError
-from pe_training.costs.ledger import settle
+from pe_training.costs.ledger import Step, settle
 from pe_training.costs.rates import load_rates
 from pe_training.settings import inherited
 from pe_training.storage.state import State
@@ -55,14 +55,14 @@ _QUIET = {
 class Target(Protocol):
     """A place that can do work."""
 
-    def run(self, module: str, arguments: Sequence[str], *, step: str, instance: str, context: AssetExecutionContext, state: State) -> None:
+    def run(self, module: str, arguments: Sequence[str], *, step: Step, instance: str, context: AssetExecutionContext, state: State) -> None:
         """Do the work of ``python -m module arguments`` to its end. Raises the :class:`PeError` it ended with."""
 
 
 class LocalTarget:
     """This machine."""
 
-    def run(self, module: str, arguments: Sequence[str], *, step: str, instance: str, context: AssetExecutionContext, state: State) -> None:
+    def run(self, module: str, arguments: Sequence[str], *, step: Step, instance: str, context: AssetExecutionContext, state: State) -> None:
         """See :class:`Target`. The time it took is settled in the ledger however it ended."""
         folder = state.settings.run_folder(arguments[0])
         feed = folder / FEED_FILE
@@ -99,7 +99,7 @@ def _environment(state: State) -> dict[str, str]:
 
 
 @contextmanager
-def _settled(state: State, *, subject: str, step: str, instance: str) -> Iterator[None]:
+def _settled(state: State, *, subject: str, step: Step, instance: str) -> Iterator[None]:
     rates = load_rates(state.settings.rates_file)
     began = time.monotonic()
     try:

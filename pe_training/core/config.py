@@ -189,3 +189,12 @@ def _neighbours(path: Path) -> str:
     siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     close = difflib.get_close_matches(path.name, siblings, n=1)
     return f"did you mean '{path.parent / close[0]}'?" if close else "check the path"
+
+
+def api_version(text: str, *, name: str) -> str:
+    """The ``apiVersion`` that a YAML text declares. Raises input where there is none."""
+    tree = _parse_yaml(text, name)
+    found = tree.get("apiVersion") if isinstance(tree, CommentedMap) else None
+    if not isinstance(found, str):
+        raise PeError(Kind.INPUT, "missing key 'apiVersion'", where=f"{name}:1:1", hint="its value says what kind of file this is")
+    return found

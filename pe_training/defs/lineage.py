@@ -12,9 +12,9 @@ from pe_training.lineage.verify import verify_all
 def lineage_audit(store: Store) -> dg.MaterializeResult[None]:
     """Recompute every record's id and every artifact's digest."""
     result = verify_all(store.open())
-    damaged = [f"{finding.record_id} {finding.what}: {finding.message}" for finding in result.findings]
+    damaged = [str(finding) for finding in result.findings]
     return dg.MaterializeResult(
-        metadata={"records": result.records, "files": result.files, "damaged": len(damaged)},
+        metadata={"records": result.records, "compared": result.compared, "damaged": len(damaged)},
         check_results=[
             dg.AssetCheckResult(
                 check_name="everything_verifies",

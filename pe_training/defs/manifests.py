@@ -12,7 +12,7 @@ from pe_training.defs.resources import Store
 from pe_training.manifests.plan import make_plan
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.manifests.resolve import read_manifest, resolve
-from pe_training.promotion.inputs import pinned_policy
+from pe_training.promotion.inputs import check_inputs
 from pe_training.training.identity import plan_run
 from pe_training.views.markdown import plan_markdown
 
@@ -29,7 +29,7 @@ def training_plan(context: dg.AssetExecutionContext, store: Store) -> dg.Materia
     """What will run: pinned inputs, steps, tokens, time and cost with a range. Registers the run."""
     state = store.open()
     manifest = state.registry.get(context.partition_key, ResolvedManifest)
-    policy = pinned_policy(manifest, state=state)
+    policy = check_inputs(manifest, state=state)
     plan = make_plan(manifest, state=state)
     run = plan_run(manifest)
     state.registry.put(run)
@@ -39,7 +39,7 @@ def training_plan(context: dg.AssetExecutionContext, store: Store) -> dg.Materia
             "summary": dg.MetadataValue.md(plan_markdown(plan)),
             "run": run.id,
             "policy": policy.name,
-            "cost_usd": float(round(plan.cost_usd.high, 4)),
+            **({"cost_usd_high": round(plan.cost_usd.high, 4)} if plan.cost_usd else {}),
         },
         tags={"dagster/input_data_version/dataset_version": manifest.spec.dataset.version},
     )

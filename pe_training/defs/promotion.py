@@ -8,7 +8,7 @@ from pe_training.defs.evaluation import evaluation_report
 from pe_training.defs.manifests import training_partitions
 from pe_training.defs.resources import Store
 from pe_training.manifests.record import ResolvedManifest
-from pe_training.promotion.chain import decide_manifest, decision_of
+from pe_training.promotion.chain import chain_of, decide_manifest
 from pe_training.promotion.stages import apply_decision, current
 from pe_training.views.markdown import decision_markdown, stages_markdown
 from pe_training.views.publish import publish
@@ -65,7 +65,7 @@ def model_stages(context: dg.AssetExecutionContext, store: Store) -> dg.Material
     """Where each model line stands after this decision."""
     state = store.open()
     manifest = state.registry.get(context.partition_key, ResolvedManifest)
-    apply_decision(decision_of(manifest, state=state), actor=state.settings.who, state=state)
+    apply_decision(decide_manifest(manifest, state=state), state=state)
     pointers = current(state, line=manifest.spec.name)
     return dg.MaterializeResult(metadata={"summary": dg.MetadataValue.md(stages_markdown(pointers))})
 
@@ -89,7 +89,7 @@ def gate(context: dg.SensorEvaluationContext, store: Store) -> dg.SensorResult:
         if run is not None and not run.is_finished:
             break  # its own run is about to decide
         manifest = state.registry.find(str(event.partition_key), ResolvedManifest)
-        if manifest is not None and decision_of(manifest, state=state, default=None) is None:
+        if manifest is not None and chain_of(manifest, state=state).decision is None:
             requests.append(dg.RunRequest(run_key=f"gate-{event.storage_id}", partition_key=event.partition_key))
         cursor = str(event.storage_id)
     return dg.SensorResult(run_requests=requests, cursor=cursor)

@@ -43,6 +43,15 @@ def resolve(spec: Manifest, *, state: State) -> ResolvedManifest:
     )
 
 
+def with_policy(manifest: ResolvedManifest, policy: str, *, state: State) -> ResolvedManifest:
+    """The same manifest judged by another policy, as its file stands now; everything else stays pinned as it was."""
+    spec = manifest.spec.model_copy(update={"promotion": manifest.spec.promotion.model_copy(update={"policy": policy})})
+    file = _policy_file(spec, state.settings)
+    (pinned,) = state.artifacts.attach({f"policies/{file.name}": file})
+    kept = [found for found in manifest.inputs if not found.path.startswith("policies/")]
+    return manifest.model_copy(update={"spec": spec, "policy": pinned.digest, "inputs": (pinned, *kept)})
+
+
 def _check_mixture(spec: Manifest, dataset: DatasetVersion) -> None:
     present = {family for family, splits in dataset.families.items() if splits.get("train")}
     for family in spec.dataset.mixture:

@@ -30,5 +30,7 @@ def check_inputs(manifest: ResolvedManifest, *, state: State) -> Policy:
     task = manifest.spec.task
     if not any(rule.severity == "block" for rule in policy.rules_for(task)):
         message = f"policy {policy.name} has no blocking rule for {task}, so it could never pass this model"
-        raise PeError(Kind.INPUT, message, where=f"policies/{policy.name}.yaml", hint=f"add one with `tasks: [{task}]`, or name another policy")
+        raise PeError(
+            Kind.INPUT, message, where=f"policies/{policy.name}.yaml", hint=f"add one with `tasks: [{task}]`, or name another policy"
+        )
     return policy

@@ -15,8 +15,6 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import short
 from pe_training.core.records import Record
 from pe_training.evaluation.record import EvaluationReport
-from pe_training.manifests.record import ResolvedManifest
-from pe_training.promotion.inputs import pinned_policy
 from pe_training.promotion.pointers import (
     Action,
     Move,
@@ -29,19 +27,20 @@ from pe_training.promotion.pointers import (
 )
 from pe_training.promotion.policy import Stage, known_stage, stage_below
 from pe_training.promotion.record import PromotionDecision
-from pe_training.promotion.verdict import decide, headline
+from pe_training.promotion.verdict import headline, require_follows
 from pe_training.storage.state import State
 from pe_training.training.record import Checkpoint
 
 
-def enter_training(checkpoint_id: str, *, actor: str, reason: str, state: State) -> Pointer:
-    """Let a checkpoint hold the training stage of its line: the candidate looked at now. Needs no verdict."""
+def enter_training(checkpoint_id: str, *, actor: str, reason: str, expected_version: int | None = None, state: State) -> Pointer:
+    """Let a checkpoint hold the training stage of its line: the candidate looked at now. Needs no verdict. Idempotent."""
     checkpoint = state.registry.get(checkpoint_id, Checkpoint)
     _require_intact(state, [checkpoint])
     with state.registry.writing() as connection:
         held = pointer_in(connection, checkpoint.line, "training")
         if held and held.checkpoint_id == checkpoint_id:
             return held
+        _require_version(checkpoint.line, "training", held, expected_version)
         return set_in(connection, _move(held, checkpoint, "training", "enter", actor=actor, reason=reason))
 
 
@@ -136,7 +135,7 @@ def apply(move: Move, state: State) -> Pointer:
             expected_version=move.expected_version,
             state=state,
         )
-    return enter_training(move.to_id, actor=move.actor, reason=move.reason, state=state)
+    return enter_training(move.to_id, actor=move.actor, reason=move.reason, expected_version=move.expected_version, state=state)
 
 
 def apply_decision(decision: PromotionDecision, *, state: State) -> tuple[Move, ...]:
@@ -174,23 +173,13 @@ def _commit(move: Move, state: State) -> Pointer:
 
 
 def _proved(decision_id: str, state: State) -> PromotionDecision:
-    """The decision from the registry, derived a second time from its report and pinned policy, all bytes read."""
+    """The decision from the registry, all bytes behind it read, and derived a second time."""
     decision = state.registry.get(decision_id, PromotionDecision)
-    checkpoint = state.registry.get(decision.checkpoint_id, Checkpoint)
-    report = state.registry.get(decision.report_id, EvaluationReport)
-    manifest = state.registry.get(decision.manifest_id, ResolvedManifest)
-    _require_intact(state, [checkpoint, report])
-    again = decide(
-        report,
-        checkpoint=checkpoint,
-        policy=pinned_policy(manifest, state=state),
-        policy_digest=manifest.policy,
-        manifest_id=manifest.id,
+    _require_intact(
+        state,
+        [state.registry.get(decision.checkpoint_id, Checkpoint), state.registry.get(decision.report_id, EvaluationReport)],
     )
-    same = all(getattr(again, name) == getattr(decision, name) for name in ("line", "stage", "policy", "evidence", "verdict"))
-    if not same:
-        message = f"decision {short(decision_id)} says {decision.verdict}, but its report and policy say {again.verdict}"
-        raise PeError(Kind.CORRUPT, message, where=decision_id, hint="it was not made by `pe run`; find out who wrote it")
+    require_follows(decision, state=state)
     return decision
 
 
@@ -236,7 +225,9 @@ def _require_intact(state: State, records: Iterable[Record]) -> None:
             try:
                 state.artifacts.verify(file.digest)
             except PeError as error:
-                raise PeError(error.kind, f"{file.path} of {short(record.id)}: {error.message}", where=error.where, hint=error.hint) from None
+                raise PeError(
+                    error.kind, f"{file.path} of {short(record.id)}: {error.message}", where=error.where, hint=error.hint
+                ) from None
 
 
 def _previous(connection: sa.Connection, held: Pointer, stage: Stage) -> str:

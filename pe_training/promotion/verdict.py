@@ -46,9 +46,7 @@ def judge(report_id: str, *, manifest_id: str, state: State) -> PromotionDecisio
     return decision
 
 
-def decide(
-    report: EvaluationReport, *, checkpoint: Checkpoint, policy: Policy, policy_digest: str, manifest_id: str
-) -> PromotionDecision:
+def decide(report: EvaluationReport, *, checkpoint: Checkpoint, policy: Policy, policy_digest: str, manifest_id: str) -> PromotionDecision:
     """The decision, without storing it. Raises refused where the report is about another checkpoint."""
     if report.checkpoint_id != checkpoint.id:
         message = f"report {short(report.id)} is about {short(report.checkpoint_id)}, not about {short(checkpoint.id)}"
@@ -66,6 +64,29 @@ def decide(
         verdict=overall(outcomes),
         outcomes=outcomes,
     )
+
+
+def require_follows(decision: PromotionDecision, *, state: State) -> None:
+    """Derive ``decision`` again from its report, its checkpoint and its manifest's policy. Raises corrupt where it does not follow."""
+    report = state.registry.get(decision.report_id, EvaluationReport)
+    checkpoint = state.registry.get(decision.checkpoint_id, Checkpoint)
+    manifest = state.registry.get(decision.manifest_id, ResolvedManifest)
+    _require_same_chain(report, checkpoint, manifest, state.registry.get(checkpoint.run_id, TrainingRun))
+    policy = pinned_policy(manifest, state=state)
+    again = decide(report, checkpoint=checkpoint, policy=policy, policy_digest=manifest.policy, manifest_id=manifest.id)
+    if _substance(again) != _substance(decision):
+        message = (
+            f"{short(decision.id)} says {decision.verdict}, which does not follow from its report and policy (they say {again.verdict})"
+        )
+        raise PeError(
+            Kind.CORRUPT, message, where=decision.id, hint="no gate of ours wrote it: find out who did, and judge the report again"
+        )
+
+
+def _substance(decision: PromotionDecision) -> tuple[object, ...]:
+    """All of a decision but the wording of its reasons and the forecasts of sample size, which may improve with the code."""
+    rules = [(o.rule, o.verdict, o.severity, o.threshold, o.min_n, o.value, o.low, o.high, o.n) for o in decision.outcomes]
+    return decision.line, decision.policy_name, decision.stage, decision.policy, decision.evidence, decision.verdict, rules
 
 
 def evidence_digest(report: EvaluationReport) -> str:

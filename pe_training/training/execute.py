@@ -80,7 +80,7 @@ def execute(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed:
 
 def _prepare(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed: Feed) -> _Job:
     spec = manifest.spec
-    stops = Stops(spec, spent_usd=spent(state, run.id), rates=load_rates(state.settings.rates_file))
+    stops = Stops(spec, spent_usd=spent(state, subject=run.id), rates=load_rates(state.settings.rates_file))
     stops.listen()
     feed.emit("phase", name="load", total=spec.hyperparameters.max_steps)
     dataset = state.registry.get(run.dataset_id, DatasetVersion)

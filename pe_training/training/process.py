@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dagster_pipes import PipesContext, is_dagster_pipes_process, open_dagster_pipes
+from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR, PipesContext, open_dagster_pipes
 
 from pe_training.core.errors import Kind, PeError
-from pe_training.settings import Settings
+from pe_training.settings import Settings, inherited
 from pe_training.storage.state import State
 from pe_training.training.feed import Feed
 
@@ -85,7 +85,7 @@ class PipedFeed(Feed):
 
 @contextmanager
 def _pipes() -> Iterator[PipesContext | None]:
-    if not is_dagster_pipes_process():
+    if not inherited([DAGSTER_PIPES_CONTEXT_ENV_VAR]):
         yield None
         return
     with open_dagster_pipes() as context:

@@ -51,7 +51,7 @@ class Stops:
     @property
     def cost_usd(self) -> Decimal:
         """Cost so far, earlier attempts included."""
-        return self._spent_usd + price(self._rates, self._spec.compute.instance, duration_s=self.elapsed_s)
+        return self._spent_usd + price(self._rates, instance=self._spec.compute.instance, duration_s=self.elapsed_s)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._signal = signal.Signals(number).name

@@ -1,0 +1,68 @@
+"""`pe dataset ...`: releases and the versions made from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pe_training.cli.output import Answer, AsJson, DryRun, answers
+from pe_training.cli.state import open_state
+
+app = typer.Typer(help="Releases and the dataset versions made from them.", no_args_is_help=True, rich_markup_mode=None)
+Release = Annotated[Path, typer.Argument(metavar="PATH", help="A release folder, the one with manifest.json.")]
+
+
+@app.command()
+@answers
+def check(path: Release, as_json: AsJson = False) -> Answer:
+    """Validate a release and show every check; nothing is stored. Exit 1: it would be refused."""
+    from pe_training.datasets.accept import validate
+    from pe_training.views.console import validation_table
+
+    _, report = validate(path)
+    return Answer(data=report.content(), show=lambda: [validation_table(report)], yes=report.accepted)
+
+
+@app.command()
+@answers
+def add(path: Release, dry_run: DryRun = False, as_json: AsJson = False) -> Answer:
+    """Validate a release and, if every check passes, seal it as a dataset version. Exit 1: refused, with what failed where."""
+    from pe_training.cli.launch import accept_release
+    from pe_training.datasets.accept import stored_acceptance, validate
+    from pe_training.datasets.catalog import open_release
+    from pe_training.views.console import acceptance_view, validation_table
+
+    if dry_run:
+        _, report = validate(path)
+        return Answer(data=report.content(), show=lambda: [validation_table(report)], yes=report.accepted)
+    state = open_state()
+    release = open_release(path)
+    accept_release(release, state=state)
+    acceptance = stored_acceptance(release, state=state)
+    assert acceptance is not None
+    data = acceptance.to_json()
+    return Answer(data=data, show=lambda: [acceptance_view(acceptance)], yes=acceptance.report.accepted)
+
+
+@app.command()
+@answers
+def ls(as_json: AsJson = False) -> Answer:
+    """List dataset versions, newest first."""
+    from pe_training.views.console import records_table
+
+    rows = open_state().registry.rows("ds")
+    return Answer(data={"datasets": [vars(row) for row in rows]}, show=lambda: [records_table(rows)])
+
+
+@app.command()
+@answers
+def show(identifier: Annotated[str, typer.Argument(metavar="DS", help="A dataset version.")], as_json: AsJson = False) -> Answer:
+    """Show one dataset version: rows by split and family, licences, shards."""
+    from pe_training.datasets.record import DatasetVersion
+    from pe_training.views.console import dataset_view
+
+    registry = open_state().registry
+    dataset = registry.get(registry.resolve(identifier), DatasetVersion)
+    return Answer(data={"id": dataset.id, **dataset.content()}, show=lambda: [dataset_view(dataset)])

@@ -1,0 +1,85 @@
+"""`pe check` and `pe schema`: the files that people write."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pe_training.cli.output import Answer, AsJson, answers
+from pe_training.core.errors import Kind, PeError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+_PREFIX = "pe-training/"
+
+
+def _models() -> dict[str, tuple[str, type[BaseModel]]]:
+    """Kind -> (apiVersion, model)."""
+    from pe_training.costs.rates import Rates
+    from pe_training.evaluation.suites import SuiteConfig
+    from pe_training.manifests.schema import Manifest
+    from pe_training.promotion.policy import Policy
+
+    return {
+        "manifest": ("pe-training/v1", Manifest),
+        "policy": ("pe-training/policy-v1", Policy),
+        "suite": ("pe-training/suite-v1", SuiteConfig),
+        "rates": ("pe-training/rates-v1", Rates),
+    }
+
+
+@answers
+def check(paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML files: manifests, policies, suites, rates.")], as_json: AsJson = False) -> Answer:
+    """Validate files; says file:line:column and what was probably meant."""
+    found: list[dict[str, Any]] = []
+    errors: list[PeError] = []
+    for path in paths:
+        try:
+            found.append({"file": str(path), "ok": True, "kind": _parse(path)})
+        except PeError as error:
+            found.append({"file": str(path), "ok": False, "error": error.to_json()})
+            errors.append(error)
+    if len(errors) == len(paths) == 1:
+        raise errors[0]
+    return Answer(data={"files": found, "ok": not errors}, show=lambda: [_line(result) for result in found], yes=not errors)
+
+
+def _parse(path: Path) -> str:
+    from pe_training.core.config import api_version, parse_config, read_text, suggest
+
+    text = read_text(path)
+    version = api_version(text, name=str(path))
+    models = _models()
+    found = next((kind for kind, (name, _) in models.items() if name == version), None)
+    if found is None:
+        hint = suggest(version, [name for name, _ in models.values()])
+        raise PeError(Kind.INPUT, f"unknown apiVersion {version!r}", where=str(path), hint=hint)
+    parse_config(text, models[found][1], name=str(path))
+    return found
+
+
+def _line(result: dict[str, Any]) -> str:
+    if result["ok"]:
+        return f"{result['file']}: a valid {result['kind']}"
+    error = PeError.from_json(result["error"])
+    return f"{error.where}: {error.message} ({error.hint})"
+
+
+@answers
+def schema(kind: Annotated[str, typer.Argument(help="manifest, policy, suite or rates")], as_json: AsJson = False) -> Answer:
+    """Print the JSON Schema of a kind of file, for editors."""
+    from pe_training.core.config import suggest
+
+    models = _models()
+    if kind not in models:
+        raise PeError(Kind.INPUT, f"unknown kind {kind!r}", hint=suggest(kind, models))
+    version, model = models[kind]
+    found = model.model_json_schema() | {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": version}
+    return Answer(data=found, show=lambda: [json.dumps(found, indent=1)])
+
+
+VERBS = {"check": check, "schema": schema}

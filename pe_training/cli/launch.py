@@ -1,0 +1,35 @@
+"""Start jobs of the graph from the command line, in this process, and hear why they failed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pe_training.datasets.catalog import ReleaseRef
+    from pe_training.manifests.record import ResolvedManifest
+    from pe_training.storage.state import State
+
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def accept_release(release: ReleaseRef, *, state: State) -> None:
+    """Materialise ``dataset_version`` for a release. Raises refused with what failed."""
+    from pe_training.datasets.catalog import partition_key, register
+
+    register(release, state.settings)
+    _launch("accept_dataset", partitions="dataset_version", key=partition_key(release), state=state)
+
+
+def run_chain(manifest: ResolvedManifest, *, state: State) -> None:
+    """Materialise everything from the plan to the stages for a manifest. Raises whatever ended it."""
+    _launch("train_and_promote", partitions="training_run", key=manifest.id, state=state)
+
+
+def _launch(job: str, *, partitions: str, key: str, state: State) -> None:
+    from pe_training.compute.dagster_home import open_instance
+    from pe_training.definitions import defs
+
+    with open_instance(state.settings) as instance:
+        instance.add_dynamic_partitions(partitions, [key])
+        found = defs().resolve_job_def(job)
+        found.execute_in_process(instance=instance, partition_key=key, run_config=_QUIET, raise_on_error=True)

@@ -1,0 +1,75 @@
+"""`pe ls`, `show`, `trace`, `verify`: any record, whatever its kind."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from pe_training.cli.output import Answer, AsJson, answers
+from pe_training.cli.state import open_state
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="An id or its beginning, e.g. ck_3fa9c2.")]
+
+
+@answers
+def ls(
+    kind: Annotated[str, typer.Argument(help="ds, mf, run, ck, ev or pd")],
+    name: Annotated[str | None, typer.Option(help="Only this dataset or model line.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Rows a page.")] = 50,
+    before: Annotated[int | None, typer.Option(help="The `seq` of the last row you saw: the page below it.")] = None,
+    as_json: AsJson = False,
+) -> Answer:
+    """List records of a kind, newest first."""
+    from pe_training.views.console import records_table
+
+    rows = open_state().registry.rows(kind, label=name, before=before, limit=limit)
+    data = {"records": [vars(row) for row in rows], "next_before": rows[-1].seq if len(rows) == limit else None}
+    return Answer(data=data, show=lambda: [records_table(rows)])
+
+
+@answers
+def show(identifier: Id, as_json: AsJson = False) -> Answer:
+    """Show one record with its parents and files."""
+    from pe_training.views.console import record_view
+
+    registry = open_state().registry
+    whole = registry.resolve(identifier)
+    files = [file.content() for file in registry.attachments(whole)]
+    data = {"id": whole, "content": json.loads(registry.body(whole)), "parents": registry.parents(whole), "files": files}
+    return Answer(data=data, show=lambda: [record_view(data)])
+
+
+@answers
+def trace(
+    identifier: Id,
+    down: Annotated[bool, typer.Option("--down/--up", help="What was made from it, or what it was made from.")] = False,
+    as_json: AsJson = False,
+) -> Answer:
+    """Walk the lineage of a record."""
+    from pe_training.lineage.trace import trace_down, trace_up
+    from pe_training.views.console import lineage_tree
+
+    state = open_state()
+    tree = (trace_down if down else trace_up)(state, state.registry.resolve(identifier))
+    return Answer(data=asdict(tree), show=lambda: [lineage_tree(tree)])
+
+
+@answers
+def verify(
+    identifier: Annotated[str | None, typer.Argument(metavar="[ID]", help="A record; without one, everything.")] = None,
+    as_json: AsJson = False,
+) -> Answer:
+    """Recompute ids and digests of a record and all it was made from (or of everything). Exit 1 names what is damaged."""
+    from pe_training.lineage.verify import verify as verify_one
+    from pe_training.lineage.verify import verify_all
+    from pe_training.views.console import verification_view
+
+    state = open_state()
+    result = verify_one(state, state.registry.resolve(identifier)) if identifier else verify_all(state)
+    return Answer(data=asdict(result) | {"ok": result.ok}, show=lambda: [verification_view(result)], yes=result.ok)
+
+
+VERBS = {"ls": ls, "show": show, "trace": trace, "verify": verify}

@@ -1,0 +1,1 @@
+"""Money: dated rates, what was spent, what is left."""

@@ -1,0 +1,168 @@
+"""Accept a release: validate it, seal it, and remember the outcome, once per release.
+
+Bytes first, then one transaction with the record and the outcome: after a crash at any point either nothing is known of the
+release and it can be accepted again, or all of it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from pe_training.core.clock import now, stamp
+from pe_training.core.config import suggest
+from pe_training.core.errors import Kind, PeError
+from pe_training.core.ids import short
+from pe_training.datasets.checks import judge
+from pe_training.datasets.policy import ReleasePolicy
+from pe_training.datasets.record import DatasetVersion
+from pe_training.datasets.release import Release, read_head, read_release
+from pe_training.datasets.report import ValidationReport
+from pe_training.datasets.seal import seal
+from pe_training.storage import tables as t
+from pe_training.storage.locks import exclusive
+from pe_training.storage.state import State
+
+
+class Validated(NamedTuple):
+    """A release and what was found."""
+
+    release: Release
+    report: ValidationReport
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acceptance:
+    """The outcome for one release. ``dataset`` is ``None`` where it was refused."""
+
+    dataset: DatasetVersion | None
+    report: ValidationReport
+    release_digest: str
+
+    def sealed(self) -> DatasetVersion:
+        """The dataset version. Raises refused with the checks that failed."""
+        if self.dataset is None:
+            raise self.report.refusal()
+        return self.dataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownRelease:
+    """What the registry remembers of a release."""
+
+    digest: str
+    name: str
+    version: str
+    outcome: str  # accepted | refused
+    dataset_id: str | None
+    report_digest: str
+    at: str
+
+
+def validate(path: Path, *, policy: ReleasePolicy | None = None) -> Validated:
+    """Read a release folder and run every check; stores nothing. Raises input where there is no release to speak of."""
+    release = read_release(path)
+    return Validated(release, judge(release, policy or ReleasePolicy()))
+
+
+def accept(path: Path, *, state: State) -> Acceptance:
+    """Validate, seal and register a release. The same bytes again give the stored outcome, whose shards are verified."""
+    head = read_head(path)
+    with exclusive(state.settings.root / "locks" / f"accept-{head.name}.lock"):
+        known = find_release(state, head.digest)
+        if known is None:
+            _register(*validate(path), state=state)
+            known = find_release(state, read_head(path).digest)
+            assert known is not None
+        return recall_outcome(known, state=state)
+
+
+def find_release(state: State, digest: str) -> KnownRelease | None:
+    """The outcome for a release digest, or ``None`` where it has not been seen."""
+    with state.registry.reading() as connection:
+        row = connection.execute(_known().where(t.releases.c.digest == digest)).first()
+    return KnownRelease(**row._mapping) if row else None
+
+
+def recall_outcome(known: KnownRelease, *, state: State) -> Acceptance:
+    """The stored outcome with its report. Raises corrupt where the report or a shard is missing or damaged."""
+    report = ValidationReport.model_validate_json(state.artifacts.get(known.report_digest))
+    dataset = state.registry.get(known.dataset_id, DatasetVersion) if known.dataset_id else None
+    for shard in dataset.shards if dataset else ():
+        try:
+            state.artifacts.verify(shard.digest)
+        except PeError as error:
+            assert dataset is not None
+            message = f"{short(dataset.id)} is registered, but its {shard.path} is not whole: {error.message}"
+            raise PeError(error.kind, message, where=error.where, hint=error.hint) from error
+    return Acceptance(dataset=dataset, report=report, release_digest=known.digest)
+
+
+def resolve_version(state: State, *, name: str, version: str) -> DatasetVersion:
+    """``latest``, a release version or a ``ds_`` id (or its beginning) of dataset ``name``. Raises not_found or input."""
+    if version.startswith("ds_"):
+        dataset = state.registry.get(state.registry.resolve(version), DatasetVersion)
+        if dataset.name != name:
+            raise PeError(Kind.INPUT, f"{short(dataset.id)} is a version of {dataset.name!r}, not of {name!r}", hint="check the name")
+        return dataset
+    newest = state.registry.latest(DatasetVersion, label=name)
+    if newest is None:
+        raise PeError(Kind.NOT_FOUND, f"no accepted version of dataset {name!r}", hint=_names_hint(state, name))
+    if version == "latest":
+        return newest
+    r = t.releases.c
+    with state.registry.reading() as connection:
+        rows = connection.execute(_known().where(r.name == name).order_by(r.seq)).all()
+    accepted = {row.version: row.dataset_id for row in rows if row.outcome == "accepted"}
+    if version in accepted:
+        return state.registry.get(accepted[version], DatasetVersion)
+    refused = " (it was refused)" if version in {row.version for row in rows} else ""
+    hint = suggest(version, [*accepted, "latest"])
+    raise PeError(Kind.NOT_FOUND, f"no accepted version {version!r} of dataset {name!r}{refused}", hint=hint)
+
+
+def _register(release: Release, report: ValidationReport, *, state: State) -> None:
+    report_digest = state.artifacts.put_bytes(report.model_dump_json().encode())
+    dataset = seal(release.rows, name=release.name, store=state.artifacts) if report.accepted else None
+    with state.registry.writing() as connection:
+        if connection.execute(_known().where(t.releases.c.digest == release.digest)).first():
+            return
+        if dataset is not None:
+            _refuse_second_meaning(connection, release, dataset)
+            state.registry.put_in(connection, dataset)
+        connection.execute(
+            sa.insert(t.releases).values(
+                digest=release.digest,
+                name=release.name,
+                version=release.version,
+                outcome="accepted" if dataset else "refused",
+                dataset_id=dataset.id if dataset else None,
+                report_digest=report_digest,
+                at=stamp(now()),
+            )
+        )
+
+
+def _refuse_second_meaning(connection: sa.Connection, release: Release, dataset: DatasetVersion) -> None:
+    """A version that was accepted names its rows for ever: manifests and people refer to it."""
+    r = t.releases.c
+    same = (r.name == release.name) & (r.version == release.version) & (r.outcome == "accepted") & (r.dataset_id != dataset.id)
+    other = connection.execute(sa.select(r.dataset_id).where(same)).scalar()
+    if other:
+        message = f"{release.name} {release.version} was already accepted with other rows ({short(other)})"
+        raise PeError(Kind.CONFLICT, message, where=str(release.path), hint="give the changed release a new version")
+
+
+def _known() -> sa.Select[tuple[object, ...]]:
+    r = t.releases.c
+    return sa.select(r.digest, r.name, r.version, r.outcome, r.dataset_id, r.report_digest, r.at)
+
+
+def _names_hint(state: State, name: str) -> str:
+    r = t.records.c
+    with state.registry.reading() as connection:
+        names = [str(found) for found in connection.execute(sa.select(r.label).where(r.kind == DatasetVersion.kind).distinct()).scalars()]
+    return suggest(name, names) if names else "none is accepted yet: `pe dataset add PATH`"

@@ -1,0 +1,53 @@
+"""What pydantic found wrong, as a field name and a sentence that never repeats the data.
+
+Rows are conversations. An error that quotes its input would carry a client's words into a log, a Dagster event or a chat
+channel, so only names from our own models appear here; a key that somebody invented appears if it looks like a key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from pe_training.core.config import suggest
+
+_KEY = re.compile(r"^[A-Za-z0-9_.:-]{1,64}$")
+_OPEN = {"labels": "values are text, whole numbers, true or false, or one mapping of whole numbers", "group": "values are text"}
+
+
+def complaint(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
+    """The first complaint of ``error`` about a ``model``: dotted field (empty for the whole) and what is wrong."""
+    problems = error.errors(include_url=False, include_input=False)
+    first = problems[0]
+    loc = first["loc"]
+    more = f"; {len(problems) - 1} more after this one" if len(problems) > 1 else ""
+    if loc[:1] == ("metadata",) and loc[1:2] and loc[1] in _OPEN:  # keys below are the data's own
+        return _dotted(loc[:2]), _OPEN[str(loc[1])] + more
+    if first["type"] == "extra_forbidden":
+        return _dotted(loc), f"unknown key; {suggest(str(loc[-1]), _allowed(model, loc[:-1]))}{more}"
+    if first["type"] == "missing":
+        return _dotted(loc), f"is missing{more}"
+    reason = first["msg"].removeprefix("Value error, ")
+    return _dotted(loc), f"{reason[:1].lower()}{reason[1:]}{more}"
+
+
+def _dotted(loc: Iterable[int | str]) -> str:
+    return ".".join(str(part) if isinstance(part, int) or _KEY.match(part) else "(a key that is not a name)" for part in loc)
+
+
+def _allowed(model: type[BaseModel], loc: Iterable[int | str]) -> list[str]:
+    """Field names of the model that ``loc`` leads to; indexes and the keys of mappings stay where they are."""
+    for part in loc:
+        field = model.model_fields.get(str(part))
+        model = next(_models_in(field.annotation), model) if field else model
+    return list(model.model_fields)
+
+
+def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)

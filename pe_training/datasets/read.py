@@ -1,0 +1,109 @@
+"""Sealed rows back from the store, and the proof that a dataset version still is what its id says."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from pe_training.core.config import suggest
+from pe_training.core.errors import Kind, PeError
+from pe_training.core.ids import canonical_json, short
+from pe_training.datasets.record import DatasetVersion, Shard
+from pe_training.datasets.rows import Row, content_hash, row_digest
+from pe_training.datasets.seal import TEXT_COLUMNS, root_of
+from pe_training.storage.state import State
+
+_HINT = "restore the artifact store from a backup, or accept the release again into a fresh PE_HOME"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SealedRow:
+    """One row as training and evaluation use it; ``messages`` are ``{"role", "content"}``."""
+
+    row_digest: str
+    family: str
+    messages: list[dict[str, str]]
+    labels: dict[str, Any]
+    group: dict[str, str]
+
+
+def read_rows(dataset: DatasetVersion, split: str, *, state: State) -> list[SealedRow]:
+    """Rows of a split in canonical order, from verified bytes. Raises input for an unknown split, corrupt for damaged bytes."""
+    if split not in dataset.splits:
+        raise PeError(Kind.INPUT, f"{dataset.name} has no split {split!r}", where=dataset.id, hint=suggest(split, dataset.splits))
+    columns = ["row_digest", "family", "messages", "labels", "group"]
+    return [
+        SealedRow(
+            row_digest=row["row_digest"],
+            family=row["family"],
+            messages=row["messages"],
+            labels=json.loads(row["labels"]),
+            group=json.loads(row["group"]),
+        )
+        for shard in dataset.shards
+        if shard.split == split
+        for row in _shard_rows(shard, state=state, columns=columns)
+    ]
+
+
+def verify_dataset(dataset: DatasetVersion, *, state: State) -> int:
+    """Recompute every digest, root and count from the stored rows; returns how many rows. Raises corrupt at the first difference."""
+    digests: dict[str, list[str]] = {split: [] for split in dataset.splits}
+    families: dict[str, Counter[str]] = {}
+    licenses: Counter[str] = Counter()
+    for shard in dataset.shards:
+        rows = 0
+        for stored in _shard_rows(shard, state=state, columns=None):
+            rows += 1
+            row = _parsed(stored, shard)
+            _require(row_digest(row) == stored["row_digest"], "a row does not match its digest", shard.path)
+            for column, expected in _derived(row).items():
+                _require(stored[column] == expected, f"the column {column!r} does not follow from the row", shard.path)
+            _require(row.metadata.split == shard.split and shard.split in digests, "a row lies in another split's file", shard.path)
+            digests[shard.split].append(stored["row_digest"])
+            families.setdefault(row.metadata.source_family, Counter())[shard.split] += 1
+            licenses[row.metadata.license_tag] += 1
+        _require(rows == shard.rows, f"the file has {rows:,} rows, the record says {shard.rows:,}", shard.path)
+    for name, split in dataset.splits.items():
+        _require(len(digests[name]) == split.rows, f"{name} has {len(digests[name]):,} rows, the record says {split.rows:,}", dataset.id)
+        _require(root_of(digests[name]) == split.root, f"the rows of {name} do not give its root", dataset.id)
+    _require({k: dict(v) for k, v in families.items()} == dataset.families, "the families are not as recorded", dataset.id)
+    _require(dict(licenses) == dataset.licenses, "the licences are not as recorded", dataset.id)
+    return sum(len(found) for found in digests.values())
+
+
+def _shard_rows(shard: Shard, *, state: State, columns: list[str] | None) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    data = state.artifacts.get(shard.digest)
+    _require(len(data) == shard.size_bytes, f"the file has {len(data):,} bytes, the record says {shard.size_bytes:,}", shard.path)
+    with pq.ParquetFile(pa.BufferReader(data)) as file:
+        for batch in file.iter_batches(columns=columns):
+            yield from batch.to_pylist()
+
+
+def _parsed(stored: dict[str, Any], shard: Shard) -> Row:
+    try:
+        return Row.model_validate_json(canonical_json({"messages": stored["messages"], "metadata": json.loads(stored["metadata"])}))
+    except ValidationError:
+        raise PeError(Kind.CORRUPT, "a row is not a dialogue any more", where=shard.path, hint=_HINT) from None
+
+
+def _derived(row: Row) -> dict[str, str]:
+    """The columns that repeat what the row says, so that readers need not parse it."""
+    meta = row.metadata
+    content = meta.content()
+    values = (row_digest(row), meta.source_family, meta.split, meta.license_tag, meta.phase)
+    text = dict(zip(TEXT_COLUMNS, (*values, content_hash(m.content for m in row.messages)), strict=True))
+    return text | {name: canonical_json(content.get(name, {})).decode() for name in ("labels", "group")}
+
+
+def _require(holds: bool, message: str, where: str) -> None:  # noqa: FBT001
+    if not holds:
+        raise PeError(Kind.CORRUPT, message, where=short(where) if where.startswith("ds_") else where, hint=_HINT)

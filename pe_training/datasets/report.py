@@ -1,0 +1,99 @@
+"""What validation found: one result per check, with places and never with text. Imports nothing heavy.
+
+The list of checks is here so that the asset graph can declare them without loading Great Expectations.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pe_training.core.errors import Kind, PeError
+from pe_training.core.records import Frozen
+
+CHECKS = (
+    "schema", "manifest_counts", "shard_digests", "content_hash", "unique_rows", "splits_disjoint", "holdout_families",
+    "distinct_content", "licences", "pii_status", "role_order", "splits_present", "quality_score", "known_families",
+    "conversation_length", "one_purpose",
+)  # fmt: skip
+MAX_EXAMPLES = 20
+
+
+class Problem(Frozen):
+    """One place where a check fails. ``message`` never holds conversation text."""
+
+    check: str
+    where: str  # file:line, or the file
+    field: str
+    message: str
+
+
+class Check(Frozen):
+    """One check: what was observed against what is allowed."""
+
+    name: str
+    severity: Literal["error"] = "error"
+    passed: bool
+    observed: float
+    threshold: float
+    bound: Literal["at_most", "at_least"] = "at_most"
+    failing: int
+    unit: str  # what `failing` counts: row, file, count, split, family
+    examples: tuple[Problem, ...] = ()  # the first MAX_EXAMPLES
+
+    @property
+    def where(self) -> tuple[str, ...]:
+        """Places of the examples, once each."""
+        return tuple(dict.fromkeys(problem.where for problem in self.examples))
+
+    @property
+    def tally(self) -> str:
+        """``licences (1 row)``."""
+        plural = self.unit if self.failing == 1 else f"{self.unit[:-1]}ies" if self.unit.endswith("y") else f"{self.unit}s"
+        return f"{self.name} ({self.failing:,} {plural})"
+
+
+class ValidationReport(Frozen):
+    """The answer to a release, check by check. Holds no clock: the same release always gets the same report."""
+
+    release_digest: str
+    name: str
+    version: str
+    rows: int  # rows that could be read
+    policy: str  # digest of the release policy that judged
+    checks: tuple[Check, ...]
+    accepted: bool
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        """The checks that said no."""
+        return tuple(check for check in self.checks if not check.passed)
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        head = f"release {self.name} {self.version}"
+        if self.accepted:
+            return f"{head} accepted: {len(self.checks)} checks passed on {self.rows:,} rows"
+        failed = ", ".join(check.tally for check in self.failed)
+        return f"{head} refused: {len(self.failed)} of {len(self.checks)} checks failed: {failed}"
+
+    def refusal(self) -> PeError:
+        """The error of a refused release: the summary, and the first place to look."""
+        assert not self.accepted
+        first = next((problem for check in self.failed for problem in check.examples), None)
+        where = f"{first.where}:{first.field}" if first and first.field else first.where if first else None
+        return PeError(Kind.REFUSED, self.summary, where=where, hint=first.message if first else None)
+
+
+def check_result(name: str, problems: list[Problem], *, unit: str, failing: int | None = None) -> Check:
+    """A check that allows no problem at all. ``failing`` where ``problems`` are only the first of more."""
+    count = len(problems) if failing is None else failing
+    return Check(
+        name=name,
+        passed=count == 0,
+        observed=float(count),
+        threshold=0.0,
+        failing=count,
+        unit=unit,
+        examples=tuple(problems[:MAX_EXAMPLES]),
+    )

@@ -1,0 +1,66 @@
+"""The rows of one shard as JSON text with their numbers, whatever the file's format. A stream: one row is in memory at a time."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from pydantic_core import PydanticSerializationError, to_json
+
+MAX_ROW_BYTES = 16 << 20  # a longer line is not a dialogue; it would be a decompression bomb's way in
+_BATCH_ROWS = 1_000
+
+
+class Unreadable(Exception):
+    """The file cannot be read on from row ``number`` (1-based)."""
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.number = number
+        self.message = message
+
+
+def shard_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """``(number, JSON)`` of every row; blank lines count but are no rows. Raises :class:`Unreadable`."""
+    if path.name.endswith(".parquet"):
+        yield from _parquet_rows(path)
+        return
+    opened = cast(BinaryIO, gzip.open(path, "rb")) if path.name.endswith(".gz") else path.open("rb")
+    number = 0
+    with opened as file:
+        try:
+            while line := file.readline(MAX_ROW_BYTES + 1):
+                number += 1
+                if len(line) > MAX_ROW_BYTES:
+                    raise Unreadable(number, f"the row is longer than {MAX_ROW_BYTES >> 20} MiB; the rest of the file is not read")
+                if line.strip():
+                    yield number, line
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            raise Unreadable(number + 1, "the compressed file is damaged here; the rest of it is not read") from None
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, bytes]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+                for row in batch.to_pylist(maps_as_pydicts="strict"):
+                    number += 1
+                    yield number, to_json(_without_nulls(row), inf_nan_mode="constants")  # NaN stays NaN, and is refused
+    except (pa.ArrowException, PydanticSerializationError, OSError, ValueError, KeyError) as error:
+        raise Unreadable(number + 1, f"the Parquet file cannot be read ({type(error).__name__})") from None
+
+
+def _without_nulls(value: Any) -> Any:
+    """Parquet has a null where JSON has no key."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    return value

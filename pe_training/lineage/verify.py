@@ -1,0 +1,238 @@
+"""Proof that a record and everything behind it still is what it was: names, files, links, rows and verdicts.
+
+The predecessor loaded a corrupt registry as an empty one and saved over it. So this reads bytes and recomputes digests, and
+believes no column: each check compares two things that were written separately. It never stops at the first damage, since the
+question after "is it broken" is "what else is".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from pe_training.core.errors import PeError
+from pe_training.core.ids import KINDS, is_digest, kind_of, short
+from pe_training.core.records import Attachment, Record
+from pe_training.datasets.read import verify_dataset
+from pe_training.datasets.record import DatasetVersion
+from pe_training.evaluation.record import EvaluationReport
+from pe_training.manifests.record import ResolvedManifest
+from pe_training.promotion.record import PromotionDecision
+from pe_training.promotion.verdict import require_follows
+from pe_training.storage import tables as t
+from pe_training.storage.registry import parse_record
+from pe_training.storage.state import State
+from pe_training.training.record import Checkpoint, TrainingRun
+
+MODELS: dict[str, type[Record]] = {
+    model.kind: model for model in (DatasetVersion, ResolvedManifest, TrainingRun, Checkpoint, EvaluationReport, PromotionDecision)
+}
+PAGE_RECORDS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that was compared. ``problem`` is ``None`` where it holds."""
+
+    record_id: str
+    what: str  # record | content | columns | file | listing | link | rows | verdict
+    name: str  # the file or role it is about; empty for the record itself
+    place: str  # where to look: a table of the registry or the object's place in the artifact store
+    problem: str | None = None
+
+    def __str__(self) -> str:
+        about = f"{self.record_id} {self.what}" + (f" {self.name}" if self.name else "")
+        return f"{about}: {self.problem or 'holds'} [{self.place}]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """What was compared over how many records. :func:`verify_all` keeps only the checks that found something."""
+
+    records: int
+    compared: int
+    checks: tuple[Check, ...]
+
+    @property
+    def findings(self) -> tuple[Check, ...]:
+        """The checks that do not hold."""
+        return tuple(check for check in self.checks if check.problem is not None)
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything holds. Nothing compared is not a proof."""
+        return self.compared > 0 and not self.findings
+
+
+@dataclass
+class _Seen:
+    """Objects read in this verification: digest -> (place, problem). Records share files, and reading is what costs."""
+
+    objects: dict[str, tuple[str, str | None]] = field(default_factory=dict)
+
+
+def verify(state: State, identifier: str) -> Verification:
+    """Check a record and everything up its lineage, by its links and by its own content. Raises not_found for the id itself."""
+    state.registry.body(identifier)
+    seen, waiting, done, checks = _Seen(), [identifier], set[str](), list[Check]()
+    while waiting:
+        one = waiting.pop()
+        if one in done:
+            continue
+        done.add(one)
+        found, parents = _verify_one(state, one, seen)
+        checks += found
+        waiting += parents
+    return Verification(records=len(done), compared=len(checks), checks=tuple(checks))
+
+
+def verify_all(state: State) -> Verification:
+    """Check every record of the registry, a page at a time, and links and files of records that are not there."""
+    seen, records, compared, findings = _Seen(), 0, 0, list[Check]()
+    for identifier in _all_ids(state):
+        found, _ = _verify_one(state, identifier, seen)
+        records, compared = records + 1, compared + len(found)
+        findings += [check for check in found if check.problem is not None]
+    findings += _strays(state)
+    return Verification(records=records, compared=compared, checks=tuple(findings))
+
+
+def _verify_one(state: State, identifier: str, seen: _Seen) -> tuple[list[Check], list[str]]:
+    """Checks of one record, and the ids of its parents by links and content."""
+    linked = state.registry.parents(identifier)
+    columns = _columns(state, identifier)
+    if columns is None:
+        return [Check(record_id=identifier, what="record", name="", place="records", problem="is not in the registry")], list(
+            linked.values()
+        )
+    listed = {file.path: file for file in state.registry.attachments(identifier)}
+    checks = [_file(state, identifier, file, seen) for file in listed.values()]
+    record, content = _content(identifier, str(columns.body))
+    checks.append(content)
+    if record is None:
+        return checks, list(linked.values())
+    checks += [_agree(record, identifier, columns), *_listing(record, identifier, listed, state, seen), *_links(record, identifier, linked)]
+    if content.problem is not None:
+        return checks, [*linked.values(), *record.parents().values()]  # what else it claims is not worth deriving
+    if isinstance(record, DatasetVersion):
+        checks.append(_caught(identifier, "rows", "data", lambda: verify_dataset(record, state=state)))
+    if isinstance(record, PromotionDecision):
+        checks.append(_caught(identifier, "verdict", "records", lambda: require_follows(record, state=state)))
+    return checks, [*linked.values(), *record.parents().values()]
+
+
+def _caught(identifier: str, what: str, place: str, prove: Callable[[], object]) -> Check:
+    """A proof that another room makes by raising."""
+    try:
+        prove()
+    except PeError as error:
+        return Check(record_id=identifier, what=what, name="", place=error.where or place, problem=error.message)
+    return Check(record_id=identifier, what=what, name="", place=place)
+
+
+def _content(identifier: str, body: str) -> tuple[Record | None, Check]:
+    """The record that the stored text says, and whether its id is the digest of it."""
+    problem, record, model = None, None, MODELS.get(kind_of(identifier))
+    if model is None:
+        problem = f"has no known kind (known: {', '.join(MODELS)})"
+    else:
+        try:
+            record = parse_record(body, model, where=identifier)
+        except PeError:
+            problem = f"its stored text is not a {KINDS[model.kind]}"
+    if record is not None and record.id != identifier:
+        problem = f"its content has the id {record.id}: the stored text was changed"
+    elif record is not None and record.to_json() != body:
+        problem = "its stored text is not the canonical text of its content"
+    return record, Check(record_id=identifier, what="content", name="", place="records.body", problem=problem)
+
+
+def _agree(record: Record, identifier: str, columns: sa.Row[Any]) -> Check:
+    """The columns that lists and write-once answers go by, against the content."""
+    stored, said = (columns.kind, columns.key, columns.label), (record.kind, record.key(), record.label())
+    wrong = [name for name, a, b in zip(("kind", "key", "label"), stored, said, strict=True) if a != b]
+    problem = f"column {' and '.join(wrong)} differs from the content" if wrong else None
+    return Check(record_id=identifier, what="columns", name="", place="records", problem=problem)
+
+
+def _listing(record: Record, identifier: str, listed: dict[str, Attachment], state: State, seen: _Seen) -> Iterator[Check]:
+    """The record's own list of files against the table. The table may hold more: files can be tied to a record later."""
+    for file in record.files():
+        row, problem = listed.get(file.path), None
+        if row is None:
+            problem = "the record names this file and the table does not"
+            yield _file(state, identifier, file, seen)
+        elif row != file:
+            problem = f"the record says {short(file.digest)} of {file.size_bytes} bytes, the table {short(row.digest)} of {row.size_bytes}"
+            if row.digest != file.digest:
+                yield _file(state, identifier, file, seen)
+        yield Check(record_id=identifier, what="listing", name=file.path, place="attachments", problem=problem)
+
+
+def _links(record: Record, identifier: str, linked: dict[str, str]) -> Iterator[Check]:
+    """The table of links against the parents that the content cites."""
+    said = record.parents()
+    for role in sorted(said.keys() | linked.keys()):
+        problem = None
+        if role not in linked:
+            problem = f"the record cites {said[role]} and no link does"
+        elif role not in said:
+            problem = f"a link says {linked[role]} and the record cites nothing"
+        elif linked[role] != said[role]:
+            problem = f"the record cites {said[role]}, the link says {linked[role]}"
+        yield Check(record_id=identifier, what="link", name=role, place="edges", problem=problem)
+
+
+def _file(state: State, identifier: str, file: Attachment, seen: _Seen) -> Check:
+    """The bytes behind a file's digest, read whole (once per verification)."""
+    if file.digest not in seen.objects:
+        seen.objects[file.digest] = _read(state, file.digest)
+    place, problem = seen.objects[file.digest]
+    return Check(record_id=identifier, what="file", name=file.path, place=place, problem=problem)
+
+
+def _read(state: State, digest: str) -> tuple[str, str | None]:
+    if not is_digest(digest):
+        return "attachments", "is listed under something that is no digest"
+    try:
+        state.artifacts.verify(digest)
+    except PeError as error:
+        return error.where or "artifacts", error.message
+    except OSError as error:
+        return state.artifacts.url, f"artifact {short(digest)} cannot be read ({type(error).__name__})"
+    return state.artifacts.url, None
+
+
+def _columns(state: State, identifier: str) -> sa.Row[Any] | None:
+    r = t.records.c
+    with state.registry.reading() as connection:
+        return connection.execute(sa.select(r.kind, r.key, r.label, r.body).where(r.id == identifier)).first()
+
+
+def _all_ids(state: State) -> Iterator[str]:
+    """Ids of all records, oldest first."""
+    r, last = t.records.c, 0
+    while True:
+        with state.registry.reading() as connection:
+            page = connection.execute(sa.select(r.seq, r.id).where(r.seq > last).order_by(r.seq).limit(PAGE_RECORDS)).all()
+        if not page:
+            return
+        yield from (str(row.id) for row in page)
+        last = page[-1].seq
+
+
+def _strays(state: State) -> Iterator[Check]:
+    """Links, files and stages of records that are gone: what a deleted row leaves behind."""
+    owners = (
+        ("link", t.edges.c.child, t.edges.c.role),
+        ("listing", t.attachments.c.record_id, t.attachments.c.path),
+        ("stage", t.stages.c.checkpoint_id, t.stages.c.stage),
+    )
+    for what, owner, name in owners:
+        query = sa.select(owner, name).outerjoin(t.records, t.records.c.id == owner).where(t.records.c.id.is_(None)).order_by(owner)
+        with state.registry.reading() as connection:
+            for row in connection.execute(query):
+                yield Check(record_id=row[0], what=what, name=row[1], place=owner.table.name, problem="its record is not in the registry")
