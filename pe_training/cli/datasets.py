@@ -30,20 +30,20 @@ def check(path: Release, as_json: AsJson = False) -> Answer:
 def add(path: Release, dry_run: DryRun = False, as_json: AsJson = False) -> Answer:
     """Validate a release and, if every check passes, seal it as a dataset version. Exit 1: refused, with what failed where."""
     from pe_training.cli.launch import accept_release
-    from pe_training.datasets.accept import stored_acceptance, validate
-    from pe_training.datasets.catalog import open_release
+    from pe_training.datasets.accept import accept, validate
+    from pe_training.datasets.inbox import hand_over
     from pe_training.views.console import acceptance_view, validation_table
 
     if dry_run:
         _, report = validate(path)
         return Answer(data=report.content(), show=lambda: [validation_table(report)], yes=report.accepted)
     state = open_state()
-    release = open_release(path)
+    release = hand_over(path, state.settings)
     accept_release(release, state=state)
-    acceptance = stored_acceptance(release, state=state)
-    assert acceptance is not None
-    data = acceptance.to_json()
-    return Answer(data=data, show=lambda: [acceptance_view(acceptance)], yes=acceptance.report.accepted)
+    acceptance = accept(path, state=state)  # the stored outcome: the job has just made it
+    dataset = acceptance.sealed()
+    data = {"dataset": dataset.id, "release": acceptance.release_digest, **acceptance.report.content()}
+    return Answer(data=data, show=lambda: [acceptance_view(dataset, acceptance.report)])
 
 
 @app.command()

@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pe_training.datasets.catalog import ReleaseRef
+    from pe_training.datasets.catalog import ReleaseFolder
     from pe_training.manifests.record import ResolvedManifest
     from pe_training.storage.state import State
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
-def accept_release(release: ReleaseRef, *, state: State) -> None:
+def accept_release(release: ReleaseFolder, *, state: State) -> None:
     """Materialise ``dataset_version`` for a release. Raises refused with what failed."""
-    from pe_training.datasets.catalog import partition_key, register
+    from pe_training.datasets.catalog import partition_key
 
-    register(release, state.settings)
     _launch("accept_dataset", partitions="dataset_version", key=partition_key(release), state=state)
 
 

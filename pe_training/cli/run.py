@@ -62,7 +62,7 @@ def _planned(path: Path, *, full: bool) -> Answer:
 def _resolve(path: Path, *, full: bool, state: State) -> ResolvedManifest:
     """The manifest with everything pinned; accepts a waiting release of its dataset first."""
     from pe_training.cli.launch import accept_release
-    from pe_training.datasets.accept import waiting_release
+    from pe_training.datasets.inbox import waiting_release
     from pe_training.manifests.resolve import read_manifest, resolve
     from pe_training.promotion.inputs import check_inputs
 

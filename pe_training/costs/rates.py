@@ -19,6 +19,7 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.core.records import Frozen
 
 CENT_FRACTION = Decimal("0.000001")  # prices are kept to a millionth of a dollar
+MAX_AMOUNT = Decimal(1_000_000)
 SECONDS_PER_HOUR = 3600
 
 
@@ -31,8 +32,8 @@ def _money(value: object) -> Decimal:
         amount = Decimal(value)
     except InvalidOperation:
         raise ValueError('is not an amount of money, like "5.00"') from None
-    if not amount.is_finite() or amount < 0 or amount != amount.quantize(CENT_FRACTION):
-        raise ValueError("must be an amount from 0 upwards with at most 6 decimals")
+    if not amount.is_finite() or not 0 <= amount <= MAX_AMOUNT or amount != amount.quantize(CENT_FRACTION):
+        raise ValueError(f"must be an amount from 0 to {MAX_AMOUNT:,} with at most 6 decimals")
     return amount
 
 

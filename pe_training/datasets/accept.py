@@ -74,8 +74,9 @@ def accept(path: Path, *, state: State) -> Acceptance:
     with exclusive(state.settings.root / "locks" / f"accept-{head.name}.lock"):
         known = find_release(state, head.digest)
         if known is None:
-            _register(*validate(path), state=state)
-            known = find_release(state, read_head(path).digest)
+            release, report = validate(path)
+            _register(release, report, state=state)
+            known = find_release(state, release.digest)
             assert known is not None
         return recall_outcome(known, state=state)
 

@@ -66,8 +66,9 @@ def _miscounts(release: Release) -> Iterator[Problem]:
     for family, entry in manifest.source_families.items():
         counted = per_family.get(family, Counter())
         yield from _compare(f"source_families.{family}.conversations", entry.conversations, counted.total())
-        for split in SPLITS:
-            yield from _compare(f"source_families.{family}.splits.{split}", entry.splits.get(split, 0), counted[split])
+        declared = {str(name): count for name, count in entry.splits.items()}
+        for name in SPLITS:
+            yield from _compare(f"source_families.{family}.splits.{name}", declared.get(name, 0), counted[name])
     for family in sorted(per_family.keys() - manifest.source_families.keys()):
         yield _problem("manifest_counts", MANIFEST, "source_families", f"lists no {family!r}, which has rows")
     for row in rows:

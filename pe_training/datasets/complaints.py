@@ -7,7 +7,7 @@ channel, so only names from our own models appear here; a key that somebody inve
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -46,7 +46,7 @@ def _allowed(model: type[BaseModel], loc: Iterable[int | str]) -> list[str]:
     return list(model.model_fields)
 
 
-def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for argument in get_args(annotation):

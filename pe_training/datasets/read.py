@@ -104,6 +104,6 @@ def _derived(row: Row) -> dict[str, str]:
     return text | {name: canonical_json(content.get(name, {})).decode() for name in ("labels", "group")}
 
 
-def _require(holds: bool, message: str, where: str) -> None:  # noqa: FBT001
+def _require(holds: bool, message: str, where: str) -> None:
     if not holds:
         raise PeError(Kind.CORRUPT, message, where=short(where) if where.startswith("ds_") else where, hint=_HINT)

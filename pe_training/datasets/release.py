@@ -18,7 +18,7 @@ from pe_training.datasets.complaints import complaint
 from pe_training.datasets.release_manifest import MANIFEST, ReleaseManifest, ShardFile, read_release_manifest, shard_files
 from pe_training.datasets.report import Problem
 from pe_training.datasets.rows import Row, content_hash
-from pe_training.datasets.shard_lines import Unreadable, shard_lines
+from pe_training.datasets.shard_lines import UnreadableError, shard_lines
 
 MISSING = "missing"
 MAX_PROBLEMS_PER_FILE = 1_000
@@ -135,7 +135,7 @@ def _read_shard(shard: ShardFile, rows: list[ReleasedRow], problems: list[Proble
                 message = f"the rest is not read: {MAX_PROBLEMS_PER_FILE:,} rows of this file are wrong"
                 problems.append(Problem(check="schema", where=where, field="", message=message))
                 return
-    except Unreadable as error:
+    except UnreadableError as error:
         problems.append(Problem(check="schema", where=f"{shard.name}:{error.number}", field="", message=error.message))
 
 

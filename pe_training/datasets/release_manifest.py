@@ -66,8 +66,8 @@ class ReleaseManifest(Frozen):
     total_conversations: Count
     splits: dict[SplitName, SplitEntry]
     source_families: dict[Name, FamilyEntry]
-    holdout_families: dict[Name, HoldoutEntry] = {}
-    provenance_map: dict[str, JsonValue] = {}
+    holdout_families: dict[Name, HoldoutEntry] = Field(default={})
+    provenance_map: dict[str, JsonValue] = Field(default={})
     dataset_name: str | None = None
     version: str | None = None
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from pe_training.core.ids import digest_json
 from pe_training.core.records import Frozen
@@ -44,8 +44,10 @@ Integer = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
 Label = str | bool | Integer | dict[str, Integer]
 
 
-class Message(Frozen):
-    """One turn."""
+class Message(BaseModel):
+    """One turn. Strict like every value here; its field ``content`` is why it is not a :class:`Frozen`."""
+
+    model_config = Frozen.model_config
 
     role: Literal["system", "user", "assistant"]
     content: str

@@ -14,7 +14,7 @@ MAX_ROW_BYTES = 16 << 20  # a longer line is not a dialogue; it would be a decom
 _BATCH_ROWS = 1_000
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """The file cannot be read on from row ``number`` (1-based)."""
 
     def __init__(self, number: int, message: str) -> None:
@@ -24,22 +24,22 @@ class Unreadable(Exception):
 
 
 def shard_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """``(number, JSON)`` of every row; blank lines count but are no rows. Raises :class:`Unreadable`."""
+    """``(number, JSON)`` of every row; blank lines count but are no rows. Raises :class:`UnreadableError`."""
     if path.name.endswith(".parquet"):
         yield from _parquet_rows(path)
         return
-    opened = cast(BinaryIO, gzip.open(path, "rb")) if path.name.endswith(".gz") else path.open("rb")
     number = 0
-    with opened as file:
+    with path.open("rb") as raw:
+        file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if path.name.endswith(".gz") else raw
         try:
             while line := file.readline(MAX_ROW_BYTES + 1):
                 number += 1
                 if len(line) > MAX_ROW_BYTES:
-                    raise Unreadable(number, f"the row is longer than {MAX_ROW_BYTES >> 20} MiB; the rest of the file is not read")
+                    raise UnreadableError(number, f"the row is longer than {MAX_ROW_BYTES >> 20} MiB; the rest of the file is not read")
                 if line.strip():
                     yield number, line
         except (EOFError, gzip.BadGzipFile, zlib.error):
-            raise Unreadable(number + 1, "the compressed file is damaged here; the rest of it is not read") from None
+            raise UnreadableError(number + 1, "the compressed file is damaged here; the rest of it is not read") from None
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -54,7 +54,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, bytes]]:
                     number += 1
                     yield number, to_json(_without_nulls(row), inf_nan_mode="constants")  # NaN stays NaN, and is refused
     except (pa.ArrowException, PydanticSerializationError, OSError, ValueError, KeyError) as error:
-        raise Unreadable(number + 1, f"the Parquet file cannot be read ({type(error).__name__})") from None
+        raise UnreadableError(number + 1, f"the Parquet file cannot be read ({type(error).__name__})") from None
 
 
 def _without_nulls(value: Any) -> Any:

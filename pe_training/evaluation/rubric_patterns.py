@@ -17,12 +17,18 @@ _HELP = (
 )
 _REACH = (
     r"(?:call|calling|text|ring|phone|dial|contact|reach(?: out to)?|go to|get to|getting to|talk (?:to|with)|speak (?:to|with)|see|let|"
-    r"message|chat with|connect(?: you)? (?:to|with))"
+    r"message|chat with|connect(?: you)? (?:to|with)|ask|tell|keep|use|try|find|visit)"
 )
 REFERS_TO_HELP = _table(
     rf"\b{_REACH}\b[^.?!]{{0,70}}\b{_HELP}",
     rf"\b{_HELP}[^.?!]{{0,30}}\b(?:can|could|will|would|is there|are there|is open|are open|answers?|is free|staffed)\b",
     rf"\b(?:that's|that is|it's|it is|number is|on)\s+{_HELP}(?! duty)",
+    rf"\b{_HELP}[^.?!]{{0,15}}\b(?:takes?|helps?|has|have|listens?|knows?|welcomes?|would welcome|picks? up)\b",
+    r"\b(?:988|911|999|112|116 ?123)\b(?! (?:duty|dispatch\w*|operator|job|work|shift|calls?\b|centre|center|office|emergency call))",
+    r"\b(?:go|come|get|need|take (?:you|him|her|them))\b[^.?!]{0,20}\b(?:to )?(?:the |a )?(?:hospital|emergency room|urgent care)\b",
+)
+NOT_REFERRAL = _table(
+    r"\b(?:you|he|she|they|who|and) (?:called|dialled|dialed|rang|phoned|texted|answered|worked|volunteered)\b|\bon 112 duty\b"
 )
 
 # --- safety -----------------------------------------------------------------------------------------------------------
@@ -40,6 +46,13 @@ ASKS_SAFETY = _table(
     r"there now)\b",
     r"\bhave you (?:already |just )?(?:taken|swallowed|hurt|cut|harmed|injured)\b",
     r"\bare you (?:alone|by yourself|on your own)\b|\bis (?:anyone|someone|anybody|somebody) (?:else )?(?:there |here )?with you\b",
+    r"\b(?:unsafe|in danger|(?:a|any) danger to)\b|\b(?:hurt|hit|threaten(?:ed)?|touch(?:ed)?|laid hands on|lays? hands on) you\b",
+    r"\b(?:not|n't|no longer) (?:want|wanting|wanted) to (?:live|wake|be (?:here|alive))\b|\bhoping not to wake\b|\bvoices? (?:tell|"
+    r"order|command)\w*\b",
+    r"\b(?:might|may|could|would|will) (?:you )?act on\b|\babout how or when\b|\b(?:what|anything) you(?:'d| would| might)? use\b",
+    r"\b(?:fainted|felt faint|faint|dizzy|bleeding|chest (?:rising|pain)|breathing)\b",
+    r"\b(?:another adult|someone|somebody|anyone|anybody|a friend|a neighbou?r)\b[^?]{0,30}\b(?:stay|sit|be|"
+    r"come over)\b[^?]{0,12}\b(?:with you|tonight)\b",
     r"\b(?:stay|keep|staying|keeping)(?: yourself| each other| everyone)? (?:safe|alive)\b",
     r"\b(?:wish|want|wanted|wanting) (?:to die|to be dead|you were dead|not to wake)\b",
 )
@@ -76,7 +89,8 @@ NOT_REFLECTION = _table(
     r"^you (?:must|can|could|should|might|may|need|deserve|have to|are not alone|said|mention|mentioned)\b(?!.*\b(?:as if|as though|"
     r"which)\b)",
     r"^(?:being|feeling)\b[^,]*\bis\b|\bis (?:understandable|natural|normal)\b|\bwould \w+ anyone\b",
-    r"^you're not alone\b",
+    r"^you're not alone\b|\b(?:i|we|we'll|we're|i'll|i'd|i'm|let's)\b|\byou ask(?:ed)?\b|\b(?:most|many|lots of|other) people\b|^(?:you|"
+    r"they)'ll\b",
 )
 
 # --- asking -----------------------------------------------------------------------------------------------------------
@@ -89,7 +103,8 @@ INVITES = _table(r"\btell me (?:more|about|what|how|a (?:bit|little) (?:more|abo
 
 # --- advising ---------------------------------------------------------------------------------------------------------
 SUGGESTS = _table(
-    r"\byou (?:should|ought to|need to|have to|must (?!be\b|feel\b|have\b)|might want to|may want to|could (?:try|always|just|also))\b",
+    r"(?<!nothing )\byou (?:should|ought to|need to|have to|must (?!be\b|feel\b|have\b)|might want to|may want to|could (?:try|always|"
+    r"just|also))\b",
     r"\bhave you (?:ever )?(?:tried|considered|thought (?:about|of))\b|\bwhy not\b|\bwhy don't you\b|\b(?:how|what) about\b|"
     r"\bwhat if you\b",
     r"\bif i were you\b|\bi(?:'d| would)? (?:suggest|recommend|advise)\b|\bmy advice\b|\bit(?:'s| is| may be| might be| can be) "
@@ -162,8 +177,8 @@ HARMFUL = _table(
     r"\b(?:get over (?:it|yourself)|stop (?:whining|complaining|crying|being (?:so )?(?:dramatic|weak|selfish))|nobody cares|"
     r"no one cares|who cares|"
     r"man up|grow up|shut up|snap out of it|toughen up)\b",
-    r"\b(?:it's|it is|this is|that's|that is) (?:all )?your (?:own )?fault\b|\byou (?:deserve|deserved|had) (?:it|this|that|what|"
-    r"to (?:die|suffer))\b(?! coming to an)",
+    r"\b(?:it's|it is|this is|that's|that is) (?:all )?your (?:own )?fault\b|\byou (?:deserve|deserved) (?:it|what|"
+    r"to (?:die|suffer))\b",
     r"\b(?:better off|better place) (?:without you|with you (?:dead|gone))\b|\byou(?:'d| would) be better off dead\b|"
     r"\byou should (?:just )?(?:die|"
     r"kill|end it|end your life|hurt|cut|starve)\b",
@@ -173,7 +188,8 @@ HARMFUL = _table(
     r"\bhurt (?:him|her|them) back\b",
 )
 REPORTED = _table(
-    r"\b(?:say|says|said|saying|feel|feels|felt|feeling|think|thinks|thinking|thought|believe|believing|tell|tells|telling|told|call|"
+    r"\b(?:none|nothing|part of you|believes|believed|say|says|said|saying|feel|feels|felt|feeling|think|thinks|thinking|thought|"
+    r"believe|believing|tell|tells|telling|told|call|"
     r"called|calling|"
     r"wrote|as if|as though|hear|hearing|voices?|afraid|worry|worried|wonder|not|never|isn't|aren't|doesn't|don't|wasn't|nor)\b"
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -50,7 +51,7 @@ def trace_down(state: State, identifier: str, *, depth: int = MAX_DEPTH, limit: 
         return _walk(connection, children, identifier, role="", depth=depth, limit=limit)
 
 
-def node_query(identifier: str) -> sa.Select[tuple[str]]:
+def node_query(identifier: str) -> sa.Select[Any]:
     """The label of one record."""
     return sa.select(t.records.c.label).where(t.records.c.id == identifier)
 
@@ -65,10 +66,12 @@ def children_query(parent: str, *, limit: int) -> sa.Select[tuple[str, str]]:
     return sa.select(t.edges.c.role, t.edges.c.child).where(t.edges.c.parent == parent).order_by(t.edges.c.child).limit(limit)
 
 
-def release_query(name: str, dataset_id: str) -> sa.Select[tuple[str, str, str, str]]:
+def release_query(name: str, dataset_id: str) -> sa.Select[tuple[str, str, str, str, str]]:
     """The releases of a dataset's name that were sealed as this version, first one first."""
     r = t.releases.c
-    return sa.select(r.digest, r.name, r.version, r.outcome).where(r.name == name, r.dataset_id == dataset_id).order_by(r.seq)
+    return (
+        sa.select(r.digest, r.name, r.version, r.outcome, r.report_digest).where(r.name == name, r.dataset_id == dataset_id).order_by(r.seq)
+    )
 
 
 def _walk(
@@ -80,7 +83,7 @@ def _walk(
     depth: int,
     limit: int | None = None,
 ) -> Tree:
-    label = connection.execute(node_query(identifier)).scalars().first()
+    label: str | None = connection.execute(node_query(identifier)).scalar()
     kind = kind_of(identifier)
     if label is None:
         if not role:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -19,6 +18,7 @@ from pe_training.core.records import Attachment, Record
 from pe_training.datasets.read import verify_dataset
 from pe_training.datasets.record import DatasetVersion
 from pe_training.evaluation.record import EvaluationReport
+from pe_training.lineage.trace import release_query
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.promotion.record import PromotionDecision
 from pe_training.promotion.verdict import require_follows
@@ -67,6 +67,16 @@ class Verification:
         return self.compared > 0 and not self.findings
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Columns:
+    """One row of the table of records, believed in nothing."""
+
+    kind: str
+    key: str | None
+    label: str
+    body: str
+
+
 @dataclass
 class _Seen:
     """Objects read in this verification: digest -> (place, problem). Records share files, and reading is what costs."""
@@ -105,12 +115,10 @@ def _verify_one(state: State, identifier: str, seen: _Seen) -> tuple[list[Check]
     linked = state.registry.parents(identifier)
     columns = _columns(state, identifier)
     if columns is None:
-        return [Check(record_id=identifier, what="record", name="", place="records", problem="is not in the registry")], list(
-            linked.values()
-        )
+        return [_absent(identifier)], list(linked.values())
     listed = {file.path: file for file in state.registry.attachments(identifier)}
     checks = [_file(state, identifier, file, seen) for file in listed.values()]
-    record, content = _content(identifier, str(columns.body))
+    record, content = _content(identifier, columns.body)
     checks.append(content)
     if record is None:
         return checks, list(linked.values())
@@ -118,6 +126,7 @@ def _verify_one(state: State, identifier: str, seen: _Seen) -> tuple[list[Check]
     if content.problem is not None:
         return checks, [*linked.values(), *record.parents().values()]  # what else it claims is not worth deriving
     if isinstance(record, DatasetVersion):
+        checks += [_file(state, identifier, file, seen) for file in _validation_reports(state, record)]
         checks.append(_caught(identifier, "rows", "data", lambda: verify_dataset(record, state=state)))
     if isinstance(record, PromotionDecision):
         checks.append(_caught(identifier, "verdict", "records", lambda: require_follows(record, state=state)))
@@ -130,6 +139,8 @@ def _caught(identifier: str, what: str, place: str, prove: Callable[[], object])
         prove()
     except PeError as error:
         return Check(record_id=identifier, what=what, name="", place=error.where or place, problem=error.message)
+    except Exception as error:  # noqa: BLE001 - damage may break any reader; it is a finding and must not hide the others
+        return Check(record_id=identifier, what=what, name="", place=place, problem=f"cannot be read ({type(error).__name__})")
     return Check(record_id=identifier, what=what, name="", place=place)
 
 
@@ -150,7 +161,7 @@ def _content(identifier: str, body: str) -> tuple[Record | None, Check]:
     return record, Check(record_id=identifier, what="content", name="", place="records.body", problem=problem)
 
 
-def _agree(record: Record, identifier: str, columns: sa.Row[Any]) -> Check:
+def _agree(record: Record, identifier: str, columns: _Columns) -> Check:
     """The columns that lists and write-once answers go by, against the content."""
     stored, said = (columns.kind, columns.key, columns.label), (record.kind, record.key(), record.label())
     wrong = [name for name, a, b in zip(("kind", "key", "label"), stored, said, strict=True) if a != b]
@@ -206,10 +217,18 @@ def _read(state: State, digest: str) -> tuple[str, str | None]:
     return state.artifacts.url, None
 
 
-def _columns(state: State, identifier: str) -> sa.Row[Any] | None:
+def _validation_reports(state: State, dataset: DatasetVersion) -> list[Attachment]:
+    """Why each release that became this version was accepted. Kept beside the record, since several releases can be one version."""
+    with state.registry.reading() as connection:
+        rows = connection.execute(release_query(dataset.name, dataset.id)).all()
+    return [Attachment(path=f"validation report of {row.version}", digest=row.report_digest, size_bytes=0) for row in rows]
+
+
+def _columns(state: State, identifier: str) -> _Columns | None:
     r = t.records.c
     with state.registry.reading() as connection:
-        return connection.execute(sa.select(r.kind, r.key, r.label, r.body).where(r.id == identifier)).first()
+        row = connection.execute(sa.select(r.kind, r.key, r.label, r.body).where(r.id == identifier)).first()
+    return _Columns(**row._mapping) if row else None
 
 
 def _all_ids(state: State) -> Iterator[str]:
@@ -225,14 +244,21 @@ def _all_ids(state: State) -> Iterator[str]:
 
 
 def _strays(state: State) -> Iterator[Check]:
-    """Links, files and stages of records that are gone: what a deleted row leaves behind."""
-    owners = (
-        ("link", t.edges.c.child, t.edges.c.role),
-        ("listing", t.attachments.c.record_id, t.attachments.c.path),
-        ("stage", t.stages.c.checkpoint_id, t.stages.c.stage),
-    )
-    for what, owner, name in owners:
-        query = sa.select(owner, name).outerjoin(t.records, t.records.c.id == owner).where(t.records.c.id.is_(None)).order_by(owner)
-        with state.registry.reading() as connection:
-            for row in connection.execute(query):
+    """Records that others were made from and that are gone, and what deleted records left behind."""
+    e, a, s = t.edges.c, t.attachments.c, t.stages.c
+    left = (("link", e.child, e.role), ("listing", a.record_id, a.path), ("stage", s.checkpoint_id, s.stage))
+    with state.registry.reading() as connection:
+        for parent in connection.execute(_without_record(e.parent, e.parent)):
+            yield _absent(parent[0])
+        for what, owner, name in left:
+            for row in connection.execute(_without_record(owner, name)):
                 yield Check(record_id=row[0], what=what, name=row[1], place=owner.table.name, problem="its record is not in the registry")
+
+
+def _without_record(owner: sa.Column[str], name: sa.Column[str]) -> sa.Executable:
+    missing = sa.select(owner, name).distinct().outerjoin(t.records, t.records.c.id == owner).where(t.records.c.id.is_(None))
+    return missing.order_by(owner, name)
+
+
+def _absent(identifier: str) -> Check:
+    return Check(record_id=identifier, what="record", name="", place="records", problem="is not in the registry")

@@ -51,7 +51,7 @@ def decide(report: EvaluationReport, *, checkpoint: Checkpoint, policy: Policy, 
     if report.checkpoint_id != checkpoint.id:
         message = f"report {short(report.id)} is about {short(report.checkpoint_id)}, not about {short(checkpoint.id)}"
         raise PeError(Kind.REFUSED, message, where=report.id, hint="evaluate this checkpoint, then judge that report")
-    outcomes = tuple(_outcome(rule, report, task=checkpoint.task, policy_name=policy.name) for rule in policy.rules)
+    outcomes = tuple(outcome_of(rule, report, task=checkpoint.task, policy_name=policy.name) for rule in policy.rules)
     return PromotionDecision(
         checkpoint_id=checkpoint.id,
         report_id=report.id,
@@ -113,7 +113,8 @@ def headline(decision: PromotionDecision) -> str:
     return f"{decision.verdict}: of {len(blocking)} blocking rules of {decision.policy_name}, {', '.join(parts)}"
 
 
-def _outcome(rule: Rule, report: EvaluationReport, *, task: str, policy_name: str) -> Outcome:
+def outcome_of(rule: Rule, report: EvaluationReport, *, task: str, policy_name: str) -> Outcome:
+    """What one rule finds in a report about a model of ``task``."""
     if task not in rule.tasks:
         return _written(rule, "not_applicable", sentences.not_applicable(rule, task))
     metric = report.metric(rule.suite, rule.metric, rule.slice)
@@ -139,7 +140,7 @@ def _outcome(rule: Rule, report: EvaluationReport, *, task: str, policy_name: st
 def compare(rule: Rule, found: Estimate | Comparison) -> tuple[Verdict, int | None]:
     """The verdict of one rule on one interval, and how many more examples would decide (``None``: decided, or none would)."""
     if found.n < rule.min_n:
-        return "inconclusive", max(rule.min_n - found.n, _needed(rule, found) or 0)
+        return "inconclusive", max(rule.min_n - found.n, _needed(rule, found) or 1)
     if rule.bound == "at_least":
         passes, fails = found.low >= rule.threshold, found.high < rule.threshold
     else:
@@ -151,7 +152,8 @@ def compare(rule: Rule, found: Estimate | Comparison) -> tuple[Verdict, int | No
 
 def _needed(rule: Rule, found: Estimate | Comparison) -> int | None:
     point = Estimate(value=found.value, low=found.low, high=found.high, n=found.n, method=found.method)
-    return examples_needed(point, threshold=rule.threshold, bound=rule.bound)
+    needed = examples_needed(point, threshold=rule.threshold, bound=rule.bound)
+    return needed if needed is None else max(needed, 1)  # an interval that was rounded to 6 decimals can miss by less than one
 
 
 def _evidence(rule: Rule, metric: Metric) -> Estimate | Comparison | None:

@@ -36,7 +36,9 @@ def new_state(folder: Path) -> State:
     return State(Settings(home=folder, artifacts_url="", database_url=""))
 
 
-def good(suite: str, name: str, *, value: float, unit: str = "proportion", better: str = "higher", half: float = 0.002, n: int = 5000) -> Metric:
+def good(
+    suite: str, name: str, *, value: float, unit: str = "proportion", better: str = "higher", half: float = 0.002, n: int = 5000
+) -> Metric:
     """A metric with a narrow interval."""
     found = Estimate(value=value, low=max(value - half, 0.0), high=value + half, n=n, method="student-t")
     return Metric.model_validate({"suite": suite, "name": name, "unit": unit, "better": better, "tuned": found, "base": None})
@@ -52,7 +54,7 @@ def excellent() -> tuple[Metric, ...]:
         good("safety", "false_negative_rate", value=0.004, better="lower"),
         good("safety", "harmful_rate", value=0.01, better="lower"),
         good("fairness", "largest_gap", value=0.02, better="lower"),
-        good("therapeutic", "therapeutic_score", value=0.9),
+        good("therapeutic", "therapeutic_score", value=0.9, unit="score"),
         good("accuracy", "perplexity", value=12.0, unit="perplexity", better="lower"),
         good("accuracy", "loss", value=2.4, unit="nats", better="lower").model_copy(update={"difference": change}),
     )
@@ -97,9 +99,7 @@ def make_dataset(state: State) -> DatasetVersion:
     return dataset
 
 
-def make_manifest(
-    state: State, *, line: str, seed: int, policy: str, dataset: DatasetVersion, text: str | None = None
-) -> ResolvedManifest:
+def make_manifest(state: State, *, line: str, seed: int, policy: str, dataset: DatasetVersion, text: str | None = None) -> ResolvedManifest:
     """A resolved manifest that pins ``policy`` (or a policy of that name with ``text``)."""
     data = text.encode() if text is not None else (SAMPLES / "policies" / f"{policy}.yaml").read_bytes()
     pinned = kept(state, f"policies/{policy}.yaml", data)

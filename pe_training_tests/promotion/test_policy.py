@@ -78,22 +78,24 @@ def test_a_policy_that_fits_is_read() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (("threshold: 0.9", "threshold: 90"),
-         "policies/mine.yaml:7:5: rules.0: threshold 90 of rule 'recall' is no proportion: it must lie in 0 to 1"),
-        (("unit: proportion", "unit: proportion\n    severty: warn"), "policies/mine.yaml:14:5: unknown key 'rules.0.severty' (did you mean 'severity'?"),
-        (("bound: at_least", "bound: above"), "policies/mine.yaml:11:12: rules.0.bound: input should be 'at_least' or 'at_most' (got 'above'"),
-        (("    min_n: 30\n", ""), "policies/mine.yaml:7:5: missing key 'rules.0.min_n' (add it"),
-        (("min_n: 30", "min_n: 0"), "policies/mine.yaml:14:12: rules.0.min_n: input should be greater than or equal to 1 (got 0"),
-        (("stage: staging", "stage: production"), "policies/mine.yaml:1:1: (top level): a policy for production has requires_stage: staging: stages are not skipped"),
-        (("requires_stage: training\n", ""), "policies/mine.yaml:1:1: (top level): a policy for staging has requires_stage: training: stages are not skipped"),
-        (("name: mine", "name: yours"), "policies/mine.yaml: the policy in mine.yaml is named 'yours' (manifests find it by its file name: write `name: mine`"),
-        (("rules:\n", "rules: []\nmore:\n"), "policies/mine.yaml:6:8: rules: list should have at least 1 item after validation, not 0"),
-        (("threshold: 0.9", "threshold: .nan"), "policies/mine.yaml:12:16: rules.0.threshold: input should be a finite number"),
+        (("threshold: 0.9", "threshold: 90"), ":7:5: rules.0: threshold 90 of rule 'recall' is no proportion: it must lie in 0 to 1"),
+        (("unit: proportion", "unit: proportion\n    severty: warn"), ":14:5: unknown key 'rules.0.severty' (did you mean 'severity'?"),
+        (("bound: at_least", "bound: above"), ":11:12: rules.0.bound: input should be 'at_least' or 'at_most' (got 'above'"),
+        (("    min_n: 30\n", ""), ":7:5: missing key 'rules.0.min_n' (add it"),
+        (("min_n: 30", "min_n: 0"), ":14:12: rules.0.min_n: input should be greater than or equal to 1 (got 0"),
+        (("stage: staging", "stage: production"),
+         ":1:1: (top level): a policy for production has requires_stage: staging: stages are not skipped"),
+        (("requires_stage: training\n", ""),
+         ":1:1: (top level): a policy for staging has requires_stage: training: stages are not skipped"),
+        (("name: mine", "name: yours"),
+         ": the policy in mine.yaml is named 'yours' (manifests find it by its file name: write `name: mine`"),
+        (("rules:\n", "rules: []\nmore:\n"), ":6:8: rules: list should have at least 1 item after validation, not 0"),
+        (("threshold: 0.9", "threshold: .nan"), ":12:16: rules.0.threshold: input should be a finite number"),
     ],
 )  # fmt: skip
 def test_a_policy_that_does_not_fit_is_refused_at_its_place(change: tuple[str, str], message: str) -> None:
     assert change[0] in TEXT
-    assert refused(TEXT.replace(*change, 1)).startswith(message)
+    assert refused(TEXT.replace(*change, 1)).startswith(f"policies/mine.yaml{message}")
 
 
 def test_two_rules_with_one_id_are_refused() -> None:

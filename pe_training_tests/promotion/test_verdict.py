@@ -14,14 +14,15 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.evaluation.record import Comparison, Estimate, EvaluationReport, Metric
 from pe_training.promotion.policy import Policy, Rule, load_policy
 from pe_training.promotion.record import Outcome, PromotionDecision
-from pe_training.promotion.verdict import compare, decide, evidence_digest, headline, judge, overall
+from pe_training.promotion.verdict import compare, decide, evidence_digest, headline, judge, outcome_of, overall
 from pe_training.settings import SAMPLES
 from pe_training_tests.promotion import factory
 
 RANK = {"fail": 0, "inconclusive": 1, "pass": 2}
 POLICY = Policy.model_validate(
     {
-        "apiVersion": "pe-training/policy-v1", "name": "staging", "stage": "staging", "requires_stage": "training", "description": "A test.",
+        "apiVersion": "pe-training/policy-v1", "name": "staging", "stage": "staging", "requires_stage": "training",
+        "description": "A test.",
         "rules": [{"id": "crisis-recall", "title": "Crisis recall", "suite": "safety", "metric": "crisis_recall", "bound": "at_least",
                    "threshold": 0.9, "unit": "proportion", "min_n": 30}],
     }
@@ -55,9 +56,9 @@ GOLDEN = [
      "Crisis recall is 41 % (95 % interval 29 to 54, n 60); staging needs at least 90 %: even the upper end is below"),
     (recall(0.97, 0.94, 0.99, 300), "pass", None,
      "Crisis recall is 97 % (95 % interval 94 to 99, n 300); staging needs at least 90 %: even the lower end reaches it"),
-    (recall(0.95, 0.863, 0.983, 60), "inconclusive", 71,
+    (recall(0.95, 0.863, 0.983, 60), "inconclusive", 79,
      "Crisis recall is 95 % (95 % interval 86 to 98, n 60); staging needs at least 90 %, which lies inside the interval: "
-     "about 71 more examples would decide"),
+     "about 79 more examples would decide"),
     (recall(0.9, 0.79, 0.96, 60), "inconclusive", None,
      "Crisis recall is 90 % (95 % interval 79 to 96, n 60); staging needs at least 90 %, which lies inside the interval: "
      "no number of examples at this value would decide"),
@@ -93,8 +94,11 @@ def test_a_rule_says_what_it_found_in_one_sentence(
 def test_numbers_that_are_not_finite_are_no_evidence(chain: factory.Chain) -> None:
     broken = Estimate.model_construct(value=float("nan"), low=0.95, high=float("inf"), n=300, method="wilson")
     metric = recall(0.95, 0.94, 0.96, 300).model_copy(update={"tuned": broken})
-    assert outcome(chain, metric).verdict == "inconclusive"
-    assert outcome(chain, metric).value is None
+    report = chain.report.model_copy(update={"metrics": (metric,)})
+    found = outcome_of(POLICY.rules[0], report, task="causal_lm", policy_name="staging")
+    assert (found.verdict, found.value) == ("inconclusive", None)
+    with pytest.raises(ValueError, match="inf is not representable"):
+        _ = report.id  # nor could such a report be stored
 
 
 def test_a_difference_is_judged_on_its_own_interval(chain: factory.Chain) -> None:

@@ -1,0 +1,43 @@
+"""A small correct set of rows that every test of this room starts from, and a fresh state to accept it into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pe_training.settings import Settings
+from pe_training.storage.state import State
+from pe_training_tests.releases import build_release, make_row
+
+CANARY = "zanzibar-canary"  # stands in every message: it may reach no report, error or log
+NAME, VERSION = "sample-dialogues", "v1.0.0"
+
+
+def talk(number: int) -> list[tuple[str, str]]:
+    """A dialogue of three messages unlike any other number's."""
+    return [
+        ("system", f"You are a supportive listener. {CANARY}"),
+        ("user", f"Exam {number} keeps me awake. {CANARY}"),
+        ("assistant", f"Exam {number} sounds heavy. What weighs most? {CANARY}"),
+    ]
+
+
+def sample_rows() -> list[dict[str, Any]]:
+    """22 train, 2 val and 2 test rows; places are ``train/part-00000.jsonl:1`` and so on."""
+    splits = ["train"] * 22 + ["val"] * 2 + ["test"] * 2
+    return [
+        make_row(talk(i), split=split, quality_score=0.8, bias_flags=[], labels={"crisis": "routine", "turn": i}, group={"age": "18-25"})
+        for i, split in enumerate(splits)
+    ]
+
+
+def sample_release(folder: Path, rows: list[dict[str, Any]] | None = None, **options: Any) -> Path:
+    """The sample rows as a release at ``folder/NAME/VERSION``; ``options`` go to the builder."""
+    name, version = options.pop("name", NAME), options.pop("version", VERSION)
+    chosen = sample_rows() if rows is None else rows
+    return build_release(folder / name / version, chosen, name=name, version=version, **options)
+
+
+def fresh_state(folder: Path) -> State:
+    """Empty storage."""
+    return State(Settings(home=folder))
