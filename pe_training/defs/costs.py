@@ -1,7 +1,5 @@
 """Graph of costs: what was spent, by model line, on a schedule."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from pe_training.costs.ledger import ledger
@@ -10,7 +8,7 @@ from pe_training.views.markdown import costs_markdown
 
 
 @dg.asset(group_name="costs")
-def cost_report(store: Store) -> dg.MaterializeResult[None]:
+def cost_report(store: Store) -> dg.MaterializeResult:
     """The newest charges and their sum."""
     rows = ledger(store.open())
     return dg.MaterializeResult(

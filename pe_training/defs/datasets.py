@@ -1,7 +1,5 @@
 """Graph of room 1: a release becomes a sealed dataset version, or is refused with every check shown."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import dagster as dg
@@ -20,9 +18,9 @@ dataset_partitions = dg.DynamicPartitionsDefinition(name="dataset_version")
     group_name="datasets",
     kinds={"parquet"},
     output_required=False,
-    check_specs=[dg.AssetCheckSpec(name, asset="dataset_version", blocking=True) for name in CHECKS],
+    check_specs=[dg.AssetCheckSpec(name, asset="dataset_version", blocking=True, partitions_def=dataset_partitions) for name in CHECKS],
 )
-def dataset_version(context: dg.AssetExecutionContext, store: Store) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
+def dataset_version(context: dg.AssetExecutionContext, store: Store) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
     """An accepted release, sealed as content-addressed Parquet and named by its rows."""
     state = store.open()
     acceptance = accept(find_by_partition(state.settings, context.partition_key), state=state)

@@ -1,7 +1,5 @@
 """Graph of room 4: a checkpoint becomes an evaluation report, in a process of its own."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from pe_training.defs.manifests import training_partitions
@@ -16,7 +14,7 @@ from pe_training.views.markdown import report_markdown
 
 
 @dg.asset(partitions_def=training_partitions, group_name="evaluation", deps=[checkpoint], kinds={"pytorch"})
-def evaluation_report(context: dg.AssetExecutionContext, store: Store, compute: Compute) -> dg.MaterializeResult[None]:
+def evaluation_report(context: dg.AssetExecutionContext, store: Store, compute: Compute) -> dg.MaterializeResult:
     """What the model answered, measured: every number with n and a 95 % interval, beside the base model."""
     state = store.open()
     manifest = state.registry.get(context.partition_key, ResolvedManifest)

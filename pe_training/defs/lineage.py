@@ -1,7 +1,5 @@
 """Graph of lineage: prove, on a schedule, that everything recorded is still what it was."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from pe_training.defs.resources import Store
@@ -9,7 +7,7 @@ from pe_training.lineage.verify import verify_all
 
 
 @dg.asset(group_name="lineage", check_specs=[dg.AssetCheckSpec("everything_verifies", asset="lineage_audit", blocking=True)])
-def lineage_audit(store: Store) -> dg.MaterializeResult[None]:
+def lineage_audit(store: Store) -> dg.MaterializeResult:
     """Recompute every record's id and every artifact's digest."""
     result = verify_all(store.open())
     damaged = [str(finding) for finding in result.findings]

@@ -1,7 +1,5 @@
 """Graph of room 2: a manifest becomes a plan. From here on a partition is one resolved manifest, one candidate."""
 
-from __future__ import annotations
-
 import json
 
 import dagster as dg
@@ -25,7 +23,7 @@ training_partitions = dg.DynamicPartitionsDefinition(name="training_run")
     deps=[dg.AssetDep(dataset_version, partition_mapping=dg.AllPartitionMapping())],
     kinds={"yaml"},
 )
-def training_plan(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult[None]:
+def training_plan(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult:
     """What will run: pinned inputs, steps, tokens, time and cost with a range. Registers the run."""
     state = store.open()
     manifest = state.registry.get(context.partition_key, ResolvedManifest)

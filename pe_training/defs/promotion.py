@@ -1,6 +1,6 @@
 """Graph of room 5: a report becomes a write-once decision, and a passing decision moves a stage."""
 
-from __future__ import annotations
+from collections.abc import Iterator
 
 import dagster as dg
 
@@ -9,7 +9,9 @@ from pe_training.defs.manifests import training_partitions
 from pe_training.defs.resources import Store
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.promotion.chain import chain_of, decide_manifest
-from pe_training.promotion.stages import apply_decision, current
+from pe_training.promotion.pointers import current
+from pe_training.promotion.record import Outcome, PromotionDecision
+from pe_training.promotion.stages import apply_decision
 from pe_training.views.markdown import decision_markdown, stages_markdown
 from pe_training.views.publish import publish
 
@@ -20,13 +22,8 @@ RULES = (
 )  # fmt: skip
 
 
-@dg.asset(
-    partitions_def=training_partitions,
-    group_name="promotion",
-    deps=[evaluation_report],
-    check_specs=[dg.AssetCheckSpec(rule.replace("-", "_"), asset="promotion_decision") for rule in ("verdict", *RULES)],
-)
-def promotion_decision(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult[None]:
+@dg.asset(partitions_def=training_partitions, group_name="promotion", deps=[evaluation_report])
+def promotion_decision(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult:
     """Pass, fail or inconclusive, judged on the pessimistic end of every interval. Write-once: a retry cannot re-roll it."""
     state = store.open()
     decision = decide_manifest(state.registry.get(context.partition_key, ResolvedManifest), state=state)
@@ -39,29 +36,46 @@ def promotion_decision(context: dg.AssetExecutionContext, store: Store) -> dg.Ma
             "page": dg.MetadataValue.path(page),
             "id": decision.id,
         },
-        check_results=[
-            dg.AssetCheckResult(check_name="verdict", passed=decision.verdict == "pass", metadata={"verdict": decision.verdict}),
-            *(
-                dg.AssetCheckResult(
-                    check_name=outcome.rule.replace("-", "_"),
-                    passed=outcome.verdict == "pass",
-                    severity=dg.AssetCheckSeverity.ERROR,
-                    metadata={
-                        "verdict": outcome.verdict,
-                        "reason": outcome.reason,
-                        "threshold": outcome.threshold,
-                        **({} if outcome.value is None else {"value": round(outcome.value, 4)}),
-                    },
-                )
-                for outcome in decision.outcomes
-                if outcome.rule in RULES
-            ),
-        ],
     )
 
 
+@dg.multi_asset_check(
+    specs=[
+        dg.AssetCheckSpec(name.replace("-", "_"), asset=promotion_decision, partitions_def=training_partitions)
+        for name in ("verdict", *RULES)
+    ],
+    can_subset=True,
+)
+def gate_rules(context: dg.AssetCheckExecutionContext, store: Store) -> Iterator[dg.AssetCheckResult]:
+    """The verdict and every rule that the policy asks of this task, each with its value and threshold."""
+    state = store.open()
+    manifest = state.registry.get(context.op_execution_context.partition_key, ResolvedManifest)
+    decision = decide_manifest(manifest, state=state)
+    yield dg.AssetCheckResult(
+        asset_key="promotion_decision", check_name="verdict", passed=decision.verdict == "pass", metadata={"verdict": decision.verdict}
+    )
+    for outcome in applicable(decision):
+        yield dg.AssetCheckResult(
+            asset_key="promotion_decision",
+            check_name=outcome.rule.replace("-", "_"),
+            passed=outcome.verdict == "pass",
+            severity=dg.AssetCheckSeverity.WARN if outcome.severity == "warn" else dg.AssetCheckSeverity.ERROR,
+            metadata={
+                "verdict": outcome.verdict,
+                "reason": outcome.reason,
+                "threshold": outcome.threshold,
+                **({} if outcome.value is None else {"value": round(outcome.value, 4)}),
+            },
+        )
+
+
+def applicable(decision: PromotionDecision) -> list[Outcome]:
+    """Outcomes of the rules that apply to the task and have a check of their own."""
+    return [outcome for outcome in decision.outcomes if outcome.rule in RULES and outcome.verdict != "not_applicable"]
+
+
 @dg.asset(partitions_def=training_partitions, group_name="promotion", deps=[promotion_decision])
-def model_stages(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult[None]:
+def model_stages(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult:
     """Where each model line stands after this decision."""
     state = store.open()
     manifest = state.registry.get(context.partition_key, ResolvedManifest)

@@ -1,7 +1,5 @@
 """What assets are handed: storage and a place to compute."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from pe_training.compute.local import LocalTarget, Target

@@ -1,7 +1,5 @@
 """Graph of room 3: a plan becomes a checkpoint, in a process of its own."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from pe_training.defs.manifests import training_partitions, training_plan
@@ -19,9 +17,9 @@ HELD_OUT = "held_out_loss_fell"
     group_name="training",
     deps=[training_plan],
     kinds={"pytorch"},
-    check_specs=[dg.AssetCheckSpec(HELD_OUT, asset="checkpoint", description="Held-out loss against the untrained start.")],
+    check_specs=[dg.AssetCheckSpec(HELD_OUT, asset="checkpoint", partitions_def=training_partitions, description="Held-out loss against the untrained start.")],
 )
-def checkpoint(context: dg.AssetExecutionContext, store: Store, compute: Compute) -> dg.MaterializeResult[None]:
+def checkpoint(context: dg.AssetExecutionContext, store: Store, compute: Compute) -> dg.MaterializeResult:
     """The model that a run ends with. Trains once: the same run again returns the same checkpoint."""
     state = store.open()
     manifest = state.registry.get(context.partition_key, ResolvedManifest)

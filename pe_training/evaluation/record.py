@@ -39,7 +39,7 @@ class Metric(Frozen):
     slice: str = "all"  # e.g. crisis_type=self_harm
     unit: Unit
     better: Literal["higher", "lower"]
-    tuned: Estimate | None
+    tuned: Estimate | None = None
     base: Estimate | None = None
     difference: Comparison | None = None
     note: str | None = None

@@ -7,39 +7,43 @@ request would be two rolls of the same dice, and only one is ever kept.
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 from pe_training.core.ids import digest_file, digest_json
-from pe_training.evaluation.record import SuiteUse
 from pe_training.evaluation.rubric import LABELLED_REPLIES
 from pe_training.manifests.record import ResolvedManifest
+from pe_training.training.identity import hardware_class
+from pe_training.training.record import Checkpoint
 
 # Libraries whose version can change a reply or a number.
 LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "numpy", "scipy", "sacrebleu", "pyarrow")
 
 
-def request_digest(checkpoint_id: str, *, manifest: ResolvedManifest, suites: Mapping[str, SuiteUse], code: str) -> str:
-    """Digest of the question. ``suites``: the examples to be asked, by suite; ``code``: :func:`evaluation_code` or wider.
+def evaluation_request(checkpoint: Checkpoint, manifest: ResolvedManifest) -> str:
+    """Digest of the question: the key of the report.
 
-    The policy, the budget and the mirrors are not part of it: they do not change what the model answers.
+    Which examples are asked follows from the pinned suites, ``max_examples`` and the seed. The policy, the budget and the
+    mirrors are not part of it: they do not change what the model answers. The hardware class is, since greedy decoding can
+    turn on the last bit of a logit.
     """
-    assert set(suites) == set(manifest.spec.evaluation.suites), (sorted(suites), manifest.spec.evaluation.suites)
+    spec = manifest.spec
     return digest_json(
         {
-            "checkpoint": checkpoint_id,
-            "dataset": manifest.spec.dataset.version,
-            "task": manifest.spec.task,
-            "label": manifest.spec.hyperparameters.label,
-            "max_length": manifest.spec.hyperparameters.max_length,
-            "precision": manifest.spec.compute.precision,
-            "seed": manifest.spec.seed,
+            "checkpoint": checkpoint.id,
+            "dataset": spec.dataset.version,
+            "task": spec.task,
+            "label": spec.hyperparameters.label,
+            "max_length": spec.hyperparameters.max_length,
+            "precision": spec.compute.precision,
+            "seed": spec.seed,
             "base": manifest.base.content(),
-            "baseline": manifest.spec.evaluation.baseline,
+            "baseline": spec.evaluation.baseline,
             "decoding": decoding(manifest),
-            "suites": {name: use.content() for name, use in suites.items()},
-            "code": code,
+            "suites": manifest.suites,
+            "max_examples": spec.evaluation.max_examples,
+            "hardware": hardware_class().content(),
+            "code": evaluation_code(),
         }
     )
 

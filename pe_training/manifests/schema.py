@@ -207,6 +207,10 @@ class Manifest(Frozen):
             raise ValueError("hyperparameters.label is needed for text_classification, and only there")
         if classifies and self.hyperparameters.packing:
             raise ValueError("hyperparameters.packing is for causal_lm only")
+        if classifies and self.evaluation.baseline != "none":
+            raise ValueError("a classifier has no base model to compare with: set evaluation.baseline to none")
+        if classifies and self.model.adapter:
+            raise ValueError("a classifier trains every weight: leave model.adapter out")
         if classifies and "therapeutic" in self.evaluation.suites:
             raise ValueError("a classifier gives no replies: leave 'therapeutic' out of evaluation.suites")
         return self

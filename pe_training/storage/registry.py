@@ -66,6 +66,7 @@ class Registry:
 
     def put_in(self, connection: sa.Connection, record: Record) -> None:
         """As :meth:`put`, inside a transaction that also writes other facts."""
+        assert type(record).from_json(record.to_json()) == record, f"{record.id} would not come back as it is"
         existing = connection.execute(sa.select(t.records.c.id).where(t.records.c.id == record.id)).scalar()
         if existing:
             return
@@ -204,5 +205,5 @@ def parse_record(text: str, model: type[RecordT], *, where: str) -> RecordT:
         return model.from_json(text)
     except ValueError as error:
         raise PeError(
-            Kind.CORRUPT, f"{where} cannot be read as a {KINDS[model.kind]}", where=where, hint="restore the registry from a backup"
+            Kind.CORRUPT, f"{short(where)} is stored as something that is no {KINDS[model.kind]}", where=where, hint="restore the registry from a backup"
         ) from error

@@ -88,7 +88,7 @@ class FencedLogger(Logger):
     def _close(logger: Logger) -> None:
         experiment = getattr(logger, "experiment", None)
         if experiment is not None and hasattr(experiment, "finish"):
-            experiment.finish(quiet=True)
+            experiment.finish()
 
 
 def wandb_mirror(run: TrainingRun, manifest: ResolvedManifest, *, folder: Path, on_lost: Callable[[str], None]) -> FencedLogger | None:

@@ -65,16 +65,8 @@ class CausalLM(Task):
     """Next-token prediction on therapist tokens."""
 
     def summed_loss(self, batch: Batch) -> tuple[torch.Tensor, int]:
-        """See :meth:`Task.summed_loss`. Logits are computed at targets only: the vocabulary is most of a small model."""
-        causal = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
-        keep = batch["labels"] != IGNORED
-        hidden = causal.base_model(
-            input_ids=batch["input_ids"], position_ids=batch["position_ids"], attention_mask=batch["attention_mask"], use_cache=False
-        ).last_hidden_state
-        before = torch.zeros_like(keep)
-        before[:, :-1] = keep[:, 1:]  # the position before a target predicts it
-        logits = causal.get_output_embeddings()(hidden[before]).float()
-        return functional.cross_entropy(logits, batch["labels"][keep], reduction="sum"), int(keep.sum())
+        """See :meth:`Task.summed_loss`."""
+        return causal_loss(self.model, batch)
 
 
 class TextClassification(Task):
@@ -84,3 +76,19 @@ class TextClassification(Task):
         """See :meth:`Task.summed_loss`; one target a text."""
         logits = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.float()
         return functional.cross_entropy(logits, batch["labels"], reduction="sum"), len(batch["labels"])
+
+
+def causal_loss(model: Any, batch: Batch) -> tuple[torch.Tensor, int]:
+    """Cross-entropy in nats summed over a batch's targets, and their number, for any causal model (adapted or not).
+
+    Logits are computed at targets only: the vocabulary is most of a small model.
+    """
+    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    keep = batch["labels"] != IGNORED
+    hidden = causal.base_model(
+        input_ids=batch["input_ids"], position_ids=batch["position_ids"], attention_mask=batch["attention_mask"], use_cache=False
+    ).last_hidden_state
+    before = torch.zeros_like(keep)
+    before[:, :-1] = keep[:, 1:]  # the position before a target predicts it
+    logits = causal.get_output_embeddings()(hidden[before]).float()
+    return functional.cross_entropy(logits, batch["labels"][keep], reduction="sum"), int(keep.sum())

@@ -16,9 +16,10 @@ from pe_training.evaluation.generate import Conversation, generate_all
 from pe_training.evaluation.measures import Measure, Row
 from pe_training.evaluation.predictions import from_parquet, to_parquet
 from pe_training.evaluation.record import EvaluationReport, SuiteUse
-from pe_training.evaluation.request import decoding, evaluation_code, request_digest
+from pe_training.evaluation.request import decoding, evaluation_code, evaluation_request
 from pe_training.manifests.record import BaseModelPin, ResolvedManifest
 from pe_training.manifests.schema import Manifest
+from pe_training.training.record import Checkpoint
 
 USE = SuiteUse(digest="sha256:1", selection="sha256:2", available=10, used=5)
 
@@ -46,6 +47,13 @@ def manifest(**evaluation: object) -> ResolvedManifest:
     )  # fmt: skip
     pin = BaseModelPin(ref="scratch:tiny-llama", pin="sha256:0")
     return ResolvedManifest(spec=spec, base=pin, suites={"safety": "sha256:1"}, policy="sha256:9", inputs=())
+
+
+def checkpoint(*, step: int) -> Checkpoint:
+    return Checkpoint(
+        run_id="run_" + "0" * 32, line="line", task="causal_lm", base=BaseModelPin(ref="scratch:tiny-llama", pin="sha256:0"),
+        format="full", step=step, weights="sha256:w", val_loss_before=2.0, val_loss=1.0, content_files=(),
+    )  # fmt: skip
 
 
 def test_replies_come_back_in_the_order_of_the_questions_and_batches_are_of_similar_length() -> None:
@@ -87,18 +95,18 @@ def test_a_broken_prediction_file_is_corrupt() -> None:
 
 
 def test_the_question_changes_with_everything_that_can_change_an_answer_and_with_nothing_else() -> None:
-    def ask(m: ResolvedManifest, checkpoint: str = "ck_1", use: SuiteUse = USE, code: str = "sha256:c") -> str:
-        return request_digest(checkpoint, manifest=m, suites={"safety": use}, code=code)
+    def ask(m: ResolvedManifest, step: int = 10) -> str:
+        return evaluation_request(checkpoint(step=step), m)
 
     first = ask(manifest())
     assert ask(manifest()) == first
     others = [
-        ask(manifest(), checkpoint="ck_2"),
-        ask(manifest(), use=USE.model_copy(update={"selection": "sha256:3"})),
-        ask(manifest(), code="sha256:d"),
+        ask(manifest(), step=20),
+        ask(manifest().model_copy(update={"suites": {"safety": "sha256:other"}})),
         ask(manifest(max_new_tokens=12)),
         ask(manifest(batch_size=2)),
         ask(manifest(baseline="none")),
+        ask(manifest(max_examples={"safety": 5})),
     ]
     assert len({first, *others}) == 7
     other_policy = manifest().model_copy(update={"policy": "sha256:8"})

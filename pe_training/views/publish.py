@@ -1,0 +1,80 @@
+"""The evidence page of a decision: rendered once, kept as an artifact, and laid where a person can open it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pe_training.core.ids import digest_file
+from pe_training.core.records import Attachment
+from pe_training.costs.ledger import ledger
+from pe_training.datasets.record import DatasetVersion
+from pe_training.evaluation.predictions import from_parquet
+from pe_training.evaluation.record import EvaluationReport
+from pe_training.lineage.trace import trace_up
+from pe_training.manifests.record import ResolvedManifest
+from pe_training.promotion.record import PromotionDecision
+from pe_training.storage.durable import write_durably
+from pe_training.storage.state import State
+from pe_training.training.record import Checkpoint, TrainingRun
+from pe_training.views.page import Evidence, render_page
+
+PAGE = "evidence.html"
+SAMPLES_PER_SUITE = 6
+
+
+def publish(decision: PromotionDecision, *, state: State) -> Path:
+    """The decision's page as a file under PE_HOME; rendered the first time, afterwards laid out again from the artifact."""
+    kept = next((file for file in state.registry.attachments(decision.id) if file.path == PAGE), None)
+    if kept is None:
+        html = render_page(evidence_of(decision, state=state)).encode()
+        kept = Attachment(path=PAGE, digest=state.artifacts.put_bytes(html), size_bytes=len(html))
+        with state.registry.writing() as connection:
+            state.registry.attach_in(connection, decision.id, kept)
+    path = page_path(decision.id, state=state)
+    if not path.exists():
+        data = state.artifacts.get(kept.digest)
+        write_durably(path, lambda file: file.write(data))
+    return path
+
+
+def page_path(decision_id: str, *, state: State) -> Path:
+    """Where a decision's page lies for people."""
+    return state.settings.root / "reports" / f"{decision_id}.html"
+
+
+def page_intact(decision_id: str, *, state: State) -> bool:
+    """Whether the laid-out page, if there is one, still has the bytes of its artifact."""
+    path = page_path(decision_id, state=state)
+    kept = next((file for file in state.registry.attachments(decision_id) if file.path == PAGE), None)
+    return kept is None or not path.exists() or digest_file(path) == kept.digest
+
+
+def evidence_of(decision: PromotionDecision, *, state: State) -> Evidence:
+    """Everything the page shows, from records and artifacts alone."""
+    registry = state.registry
+    report = registry.get(decision.report_id, EvaluationReport)
+    checkpoint = registry.get(decision.checkpoint_id, Checkpoint)
+    run = registry.get(checkpoint.run_id, TrainingRun)
+    history = next(file for file in checkpoint.content_files if file.path == "history.jsonl")
+    return Evidence(
+        decision=decision,
+        report=report,
+        checkpoint=checkpoint,
+        run=run,
+        manifest=registry.get(decision.manifest_id, ResolvedManifest),
+        dataset=registry.get(run.dataset_id, DatasetVersion),
+        lineage=trace_up(state, decision.id),
+        charges=(*ledger(state, subject=run.id), *ledger(state, subject=checkpoint.id)),
+        history=tuple(json.loads(line) for line in state.artifacts.get(history.digest).decode().splitlines()),
+        samples={file.path.removesuffix(".parquet"): _samples(file, state=state) for file in report.predictions},
+    )
+
+
+def _samples(file: Attachment, *, state: State) -> tuple[dict[str, Any], ...]:
+    """A few per-example rows, spread evenly over the file; none where there are no replies to read."""
+    rows = from_parquet(state.artifacts.get(file.digest))
+    with_replies = [row for row in rows if "tuned_reply" in row]
+    stride = max(1, len(with_replies) // SAMPLES_PER_SUITE)
+    return tuple(with_replies[::stride][:SAMPLES_PER_SUITE])
