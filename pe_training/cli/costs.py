@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pe_training.cli.output import Answer, AsJson, answers
+from pe_training.cli.output import Answer, AsJson, Verbs, answers
 from pe_training.cli.state import open_state
 
 
@@ -26,4 +26,4 @@ def costs(
     return Answer(data={"charges": [asdict(row) for row in rows], "total_usd": float(total)}, show=lambda: [cost_table(rows)])
 
 
-VERBS = {"costs": costs}
+VERBS: Verbs = {"costs": costs}

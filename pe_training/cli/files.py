@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pe_training.cli.output import Answer, AsJson, answers
+from pe_training.cli.output import Answer, AsJson, Verbs, answers
 from pe_training.core.errors import Kind, PeError
 
 if TYPE_CHECKING:
@@ -33,7 +33,10 @@ def _models() -> dict[str, tuple[str, type[BaseModel]]]:
 
 
 @answers
-def check(paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML files: manifests, policies, suites, rates.")], as_json: AsJson = False) -> Answer:
+def check(
+    paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML files: manifests, policies, suites, rates.")],
+    as_json: AsJson = False,
+) -> Answer:
     """Validate files; says file:line:column and what was probably meant."""
     found: list[dict[str, Any]] = []
     errors: list[PeError] = []
@@ -82,4 +85,4 @@ def schema(kind: Annotated[str, typer.Argument(help="manifest, policy, suite or 
     return Answer(data=found, show=lambda: [json.dumps(found, indent=1)])
 
 
-VERBS = {"check": check, "schema": schema}
+VERBS: Verbs = {"check": check, "schema": schema}

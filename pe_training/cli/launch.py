@@ -25,9 +25,14 @@ def run_chain(manifest: ResolvedManifest, *, state: State) -> None:
 
 
 def _launch(job: str, *, partitions: str, key: str, state: State) -> None:
+    import warnings
+
+    from dagster import PreviewWarning
+
     from pe_training.compute.dagster_home import open_instance
     from pe_training.definitions import defs
 
+    warnings.filterwarnings("ignore", category=PreviewWarning)  # about Dagster's own Pipes, which it calls itself
     with open_instance(state.settings) as instance:
         instance.add_dynamic_partitions(partitions, [key])
         found = defs().resolve_job_def(job)

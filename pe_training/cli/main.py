@@ -21,9 +21,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(datasets.app, name="dataset")
-for verbs in (run.VERBS, files.VERBS, records.VERBS, promotion.VERBS, costs.VERBS, service.VERBS):
-    for name, function in verbs.items():
-        app.command(name)(function)
+for noun in (run, files, records, promotion, costs, service):
+    for name, verb in noun.VERBS.items():
+        app.command(name)(verb)
 
 
 def _show_version(wanted: bool) -> None:
@@ -33,7 +33,9 @@ def _show_version(wanted: bool) -> None:
 
 
 @app.callback()
-def _root(version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False) -> None:
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
     """From a dataset release to a promotion decision, with the evidence."""
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 P = ParamSpec("P")
+Verbs = dict[str, Callable[..., None]]  # what a noun's module adds to the command line
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change and change nothing.")]
 
@@ -86,7 +87,9 @@ def fail(error: PeError, *, as_json: bool) -> NoReturn:
 
 def usage_error(message: str) -> PeError:
     """A wrong command line, in the same form as every other error."""
-    return PeError(Kind.INPUT, message[:1].lower() + message[1:].rstrip("."), hint="`pe --help` lists the verbs, `pe VERB --help` its options")
+    return PeError(
+        Kind.INPUT, message[:1].lower() + message[1:].rstrip("."), hint="`pe --help` lists the verbs, `pe VERB --help` its options"
+    )
 
 
 def _printable(text: str) -> str:

@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 POLL_S = 0.2
-_TITLES = {"load": "loading the model", "train": "training", "validate": "held-out loss", "generate": "asking the model", "score": "scoring"}
+_TITLES = {
+    "load": "loading the model",
+    "train": "training",
+    "validate": "held-out loss",
+    "generate": "asking the model",
+    "score": "scoring",
+}
 
 
 @contextmanager
@@ -27,7 +33,13 @@ def watching(folders: Path, first: str) -> Iterator[None]:
 
     console = stderr()
     stop = threading.Event()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[numbers]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[numbers]}"),
+    )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
         watcher = _Watcher(bars, folders, first)
         thread = threading.Thread(target=watcher.follow, args=(stop,), daemon=True)

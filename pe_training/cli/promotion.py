@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pe_training.cli.output import Answer, AsJson, DryRun, answers
+from pe_training.cli.output import Answer, AsJson, DryRun, Verbs, answers
 from pe_training.cli.state import open_state
 
 if TYPE_CHECKING:
@@ -94,4 +94,4 @@ def report(identifier: Annotated[str, typer.Argument(metavar="PD", help="A promo
     return Answer(data={"decision": decision.id, "report_path": str(path)}, show=lambda: [str(path)])
 
 
-VERBS = {"promote": promote, "rollback": rollback, "stages": stages, "report": report}
+VERBS: Verbs = {"promote": promote, "rollback": rollback, "stages": stages, "report": report}

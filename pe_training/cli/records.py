@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pe_training.cli.output import Answer, AsJson, answers
+from pe_training.cli.output import Answer, AsJson, Verbs, answers
 from pe_training.cli.state import open_state
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="An id or its beginning, e.g. ck_3fa9c2.")]
@@ -72,4 +72,4 @@ def verify(
     return Answer(data=asdict(result) | {"ok": result.ok}, show=lambda: [verification_view(result)], yes=result.ok)
 
 
-VERBS = {"ls": ls, "show": show, "trace": trace, "verify": verify}
+VERBS: Verbs = {"ls": ls, "show": show, "trace": trace, "verify": verify}

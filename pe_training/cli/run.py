@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pe_training.cli.output import Answer, AsJson, DryRun, answers, note
+from pe_training.cli.output import Answer, AsJson, DryRun, Verbs, answers, note
 from pe_training.cli.state import open_state
 from pe_training.core.errors import Kind, PeError
 
@@ -95,7 +95,9 @@ def _make(manifest: ResolvedManifest, chain: Chain, *, state: State) -> Chain:
             run_chain(manifest, state=state)
     made = chain_of(manifest, state=state)
     if made.decision is None:
-        raise PeError(Kind.INFRASTRUCTURE, "the job ended without a decision", hint="`pe up` shows the run; run the command again to continue")
+        raise PeError(
+            Kind.INFRASTRUCTURE, "the job ended without a decision", hint="`pe up` shows the run; run the command again to continue"
+        )
     return made
 
 
@@ -128,9 +130,12 @@ def _answer(chain: Chain, *, reused: bool, state: State, path: Path) -> Answer:
         from pe_training.views.console import run_view
 
         assert chain.decision is not None
-        return run_view(chain.decision, chain.report, trace_up(state, chain.decision.id), cost_usd=cost, page=page, reused=reused, manifest_path=path)
+        assert chain.report is not None
+        return run_view(
+            chain.decision, chain.report, trace_up(state, chain.decision.id), cost_usd=cost, page=page, reused=reused, manifest_path=path
+        )
 
     return Answer(data=data, show=show, yes=chain.decision.verdict == "pass")
 
 
-VERBS = {"plan": plan, "run": run}
+VERBS: Verbs = {"plan": plan, "run": run}

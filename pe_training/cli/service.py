@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pe_training.cli.output import Answer, AsJson, answers, note
+from pe_training.cli.output import Answer, AsJson, Verbs, answers, note
 from pe_training.cli.state import open_state
 
 if TYPE_CHECKING:
@@ -77,4 +77,4 @@ def _checks(settings: Settings) -> list[dict[str, Any]]:
     return found
 
 
-VERBS = {"up": up, "doctor": doctor}
+VERBS: Verbs = {"up": up, "doctor": doctor}

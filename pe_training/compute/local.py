@@ -11,8 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 from dagster import (
@@ -55,14 +55,18 @@ _QUIET = {
 class Target(Protocol):
     """A place that can do work."""
 
-    def run(self, module: str, arguments: Sequence[str], *, step: Step, instance: str, context: AssetExecutionContext, state: State) -> None:
+    def run(
+        self, module: str, arguments: Sequence[str], *, step: Step, instance: str, context: AssetExecutionContext, state: State
+    ) -> None:
         """Do the work of ``python -m module arguments`` to its end. Raises the :class:`PeError` it ended with."""
 
 
 class LocalTarget:
     """This machine."""
 
-    def run(self, module: str, arguments: Sequence[str], *, step: Step, instance: str, context: AssetExecutionContext, state: State) -> None:
+    def run(
+        self, module: str, arguments: Sequence[str], *, step: Step, instance: str, context: AssetExecutionContext, state: State
+    ) -> None:
         """See :class:`Target`. The time it took is settled in the ledger however it ended."""
         folder = state.settings.run_folder(arguments[0])
         feed = folder / FEED_FILE

@@ -12,7 +12,18 @@ from pe_training.settings import Settings, inherited
 
 POLL_S = 0.5
 STOP_GRACE_S = 20.0
-_KEEP = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "PYTHONPATH", "CUDA_VISIBLE_DEVICES", "WANDB_API_KEY")
+_KEEP = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "VIRTUAL_ENV",
+    "LD_LIBRARY_PATH",
+    "PYTHONPATH",
+    "CUDA_VISIBLE_DEVICES",
+    "WANDB_API_KEY",
+)
 
 
 def serve(settings: Settings, *, host: str, port: int) -> int:

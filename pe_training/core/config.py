@@ -105,7 +105,7 @@ def _located(error: ValidationError, tree: CommentedMap, model: type[BaseModel],
     """The first complaint of ``error`` as one located line; the number of further ones goes into the hint."""
     problems = error.errors(include_url=False)
     first = problems[0]
-    path = [part for part in first["loc"] if _is_step(tree, part, first["loc"])]
+    path = _real_path(tree, first["loc"])
     line, column = _position(tree, path, at_key=first["type"] == "extra_forbidden")
     dotted = ".".join(str(part) for part in path) or "(top level)"
     more = f"; {len(problems) - 1} more after this one" if len(problems) > 1 else ""
@@ -119,21 +119,15 @@ def _located(error: ValidationError, tree: CommentedMap, model: type[BaseModel],
     return PeError(Kind.INPUT, message, where=f"{name}:{line}:{column}", hint=f"{hint}{more}")
 
 
-def _is_step(tree: Any, part: Any, loc: tuple[Any, ...]) -> bool:
-    """Whether ``part`` of a pydantic location is a real key (union branches add synthetic parts)."""
-    node = tree
+def _real_path(tree: Any, loc: tuple[Any, ...]) -> list[Any]:
+    """The steps of a pydantic location that are real keys; union branches add synthetic ones."""
+    node, path = tree, []
     for step in loc:
-        if isinstance(node, CommentedMap) and step in node:
+        known = step in node if isinstance(node, CommentedMap) else isinstance(node, CommentedSeq) and step in range(len(node))
+        if known:
+            path.append(step)
             node = node[step]
-        elif isinstance(node, CommentedSeq) and isinstance(step, int) and step < len(node):
-            node = node[step]
-        elif step == part:
-            return False
-        else:
-            continue
-        if step == part:
-            return True
-    return False
+    return path
 
 
 def _position(tree: Any, path: list[Any], *, at_key: bool) -> tuple[int, int]:

@@ -12,7 +12,11 @@ def cost_report(store: Store) -> dg.MaterializeResult:
     """The newest charges and their sum."""
     rows = ledger(store.open())
     return dg.MaterializeResult(
-        metadata={"summary": dg.MetadataValue.md(costs_markdown(rows)), "charges": len(rows), "total_usd": float(sum(row.cost_usd for row in rows))}
+        metadata={
+            "summary": dg.MetadataValue.md(costs_markdown(rows)),
+            "charges": len(rows),
+            "total_usd": float(sum(row.cost_usd for row in rows)),
+        }
     )
 
 

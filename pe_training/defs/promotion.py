@@ -84,16 +84,16 @@ def model_stages(context: dg.AssetExecutionContext, store: Store) -> dg.Material
     return dg.MaterializeResult(metadata={"summary": dg.MetadataValue.md(stages_markdown(pointers))})
 
 
-decide = dg.define_asset_job(
-    "decide", selection=[promotion_decision, model_stages], description="Judge a report that has no decision yet."
-)
+decide = dg.define_asset_job("decide", selection=[promotion_decision, model_stages], description="Judge a report that has no decision yet.")
 
 
 @dg.sensor(job=decide, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
 def gate(context: dg.SensorEvaluationContext, store: Store) -> dg.SensorResult:
     """A report that was materialised on its own gets its decision. Reads events from its cursor on, 100 a tick."""
     events = context.instance.fetch_materializations(
-        dg.AssetRecordsFilter(asset_key=dg.AssetKey("evaluation_report"), after_storage_id=int(context.cursor or 0)), limit=100, ascending=True
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey("evaluation_report"), after_storage_id=int(context.cursor or 0)),
+        limit=100,
+        ascending=True,
     ).records
     state = store.open()
     requests = []

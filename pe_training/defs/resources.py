@@ -7,7 +7,7 @@ from pe_training.settings import Settings
 from pe_training.storage.state import State
 
 
-class Store(dg.ConfigurableResource):  # type: ignore[type-arg]
+class Store(dg.ConfigurableResource):
     """Artifacts and registry, as the environment of this process says."""
 
     def open(self) -> State:
@@ -15,7 +15,7 @@ class Store(dg.ConfigurableResource):  # type: ignore[type-arg]
         return State(Settings())
 
 
-class Compute(dg.ConfigurableResource):  # type: ignore[type-arg]
+class Compute(dg.ConfigurableResource):
     """Targets by name, as manifests name them."""
 
     def target(self, name: str) -> Target:

@@ -17,7 +17,11 @@ HELD_OUT = "held_out_loss_fell"
     group_name="training",
     deps=[training_plan],
     kinds={"pytorch"},
-    check_specs=[dg.AssetCheckSpec(HELD_OUT, asset="checkpoint", partitions_def=training_partitions, description="Held-out loss against the untrained start.")],
+    check_specs=[
+        dg.AssetCheckSpec(
+            HELD_OUT, asset="checkpoint", partitions_def=training_partitions, description="Held-out loss against the untrained start."
+        )
+    ],
 )
 def checkpoint(context: dg.AssetExecutionContext, store: Store, compute: Compute) -> dg.MaterializeResult:
     """The model that a run ends with. Trains once: the same run again returns the same checkpoint."""

@@ -83,7 +83,9 @@ def _ask(suite: Suite, manifest: ResolvedManifest, model: AskedModel, *, state: 
         pairs = [(row, dialogue) for row, dialogue in zip(kept, encoded, strict=True) if dialogue is not None]
         if not pairs:
             hint = "raise hyperparameters.max_length"
-            raise PeError(Kind.DATA, f"no test row of {dataset.name} has a therapist turn that fits", where="hyperparameters.max_length", hint=hint)
+            raise PeError(
+                Kind.DATA, f"no test row of {dataset.name} has a therapist turn that fits", where="hyperparameters.max_length", hint=hint
+            )
         kept, dialogues = [row for row, _ in pairs], [dialogue for _, dialogue in pairs]
         use = suite_use(manifest.suites[name], [row.row_digest for row in kept], available=len(rows))
     return Asked(suite=suite, use=use, examples=kept, conversations=[row.messages for row in kept], dialogues=dialogues)
@@ -135,7 +137,9 @@ def _teller(feed: Feed, title: str) -> Callable[[int, int], None]:
     return lambda done, total: feed.emit("generate", title=title, step=done, total=total)
 
 
-def _in_batches(items: Sequence[Any], answer: Callable[[Sequence[Any]], list[Any]], *, size: int, told: Callable[[int, int], None]) -> list[Any]:
+def _in_batches(
+    items: Sequence[Any], answer: Callable[[Sequence[Any]], list[Any]], *, size: int, told: Callable[[int, int], None]
+) -> list[Any]:
     found: list[Any] = []
     for start in range(0, len(items), size):
         found += answer(items[start : start + size])

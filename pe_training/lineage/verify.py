@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from pe_training.core.errors import PeError
-from pe_training.core.ids import KINDS, is_digest, kind_of, short
+from pe_training.core.ids import KINDS, digest_file, is_digest, kind_of, short
 from pe_training.core.records import Attachment, Record
 from pe_training.datasets.read import verify_dataset
 from pe_training.datasets.record import DatasetVersion
 from pe_training.evaluation.record import EvaluationReport
 from pe_training.lineage.trace import release_query
 from pe_training.manifests.record import ResolvedManifest
-from pe_training.promotion.record import PromotionDecision
+from pe_training.promotion.record import EVIDENCE_PAGE, PromotionDecision
 from pe_training.promotion.verdict import require_follows
 from pe_training.storage import tables as t
 from pe_training.storage.registry import parse_record
@@ -129,8 +129,18 @@ def _verify_one(state: State, identifier: str, seen: _Seen) -> tuple[list[Check]
         checks += [_file(state, identifier, file, seen) for file in _validation_reports(state, record)]
         checks.append(_caught(identifier, "rows", "data", lambda: verify_dataset(record, state=state)))
     if isinstance(record, PromotionDecision):
+        checks += _page(state, identifier, listed)
         checks.append(_caught(identifier, "verdict", "records", lambda: require_follows(record, state=state)))
     return checks, [*linked.values(), *record.parents().values()]
+
+
+def _page(state: State, identifier: str, listed: dict[str, Attachment]) -> Iterator[Check]:
+    """The evidence page where people open it, which is a copy of the artifact."""
+    path, kept = state.settings.report_page(identifier), listed.get(EVIDENCE_PAGE)
+    if path.exists():
+        same = kept is not None and digest_file(path) == kept.digest
+        problem = None if same else "is not the page that was rendered; remove it and `pe report` lays it out again"
+        yield Check(record_id=identifier, what="file", name=path.name, place=str(path), problem=problem)
 
 
 def _caught(identifier: str, what: str, place: str, prove: Callable[[], object]) -> Check:

@@ -86,7 +86,10 @@ def make_plan(manifest: ResolvedManifest, *, state: State) -> Plan:
         steps=spec.hyperparameters.max_steps,
         tokens=tokens,
         duration_s=duration,
-        cost_usd=duration and Range(**{end: float(price(rates, instance=spec.compute.instance, duration_s=getattr(duration, end))) for end in ("low", "high")}),
+        cost_usd=duration
+        and Range(
+            **{end: float(price(rates, instance=spec.compute.instance, duration_s=getattr(duration, end))) for end in ("low", "high")}
+        ),
         max_cost_usd=spec.budget.max_cost_usd,
         suites={name: spec.evaluation.max_examples.get(name) for name in spec.evaluation.suites},
         policy=spec.promotion.policy,
@@ -129,7 +132,9 @@ def _duration(spec: Manifest, parameters_m: float | None, tokens: Range, *, low:
         return None
     trained = ADAPTER_FLOPS if spec.model.adapter else TRAIN_FLOPS
     models = 2 if spec.evaluation.baseline == "base_model" else 1
-    generated = models * sum(spec.evaluation.max_examples.get(name, 200) for name in spec.evaluation.suites) * spec.evaluation.max_new_tokens * 4
+    generated = (
+        models * sum(spec.evaluation.max_examples.get(name, 200) for name in spec.evaluation.suites) * spec.evaluation.max_new_tokens * 4
+    )
     flops = Range(
         low=parameters_m * 1e6 * (trained * tokens.low + READ_FLOPS * generated),
         high=parameters_m * 1e6 * (trained * tokens.high + READ_FLOPS * generated * 2),

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pe_training.core.ids import digest_json
 from pe_training.core.records import Frozen, Record
 
+EVIDENCE_PAGE = "evidence.html"  # the attachment of a decision that people read
 Verdict = Literal["pass", "fail", "inconclusive"]
 Finding = Literal["pass", "fail", "inconclusive", "not_applicable"]  # a rule for another task is named, never passed silently
 

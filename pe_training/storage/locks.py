@@ -12,7 +12,6 @@ from pathlib import Path
 from pe_training.core.errors import Kind, PeError
 from pe_training.storage.durable import world_errors
 
-
 PATIENCE_S = 3.0  # a holder that is just ending needs a moment
 _POLL_S = 0.1
 

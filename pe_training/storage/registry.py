@@ -108,9 +108,12 @@ class Registry:
         return self._load((t.records.c.kind == model.kind) & (t.records.c.key == key), model)
 
     def the_answer(self, key: str, model: type[RecordT]) -> RecordT:
-        """As :meth:`answer`, where there must be one: work that ended well has left its record."""
+        """As :meth:`answer`, after work that must have left one. Raises infrastructure if it has not."""
         record = self.answer(key, model)
-        assert record is not None, f"no {KINDS[model.kind]} answers {short(key)}"
+        if record is None:
+            message = f"the work ended well and left no {KINDS[model.kind]} for the question that was asked"
+            hint = "was the code changed meanwhile? run the same command again"
+            raise PeError(Kind.INFRASTRUCTURE, message, where=short(key), hint=hint)
         return record
 
     def body(self, identifier: str) -> str:
@@ -205,5 +208,8 @@ def parse_record(text: str, model: type[RecordT], *, where: str) -> RecordT:
         return model.from_json(text)
     except ValueError as error:
         raise PeError(
-            Kind.CORRUPT, f"{short(where)} is stored as something that is no {KINDS[model.kind]}", where=where, hint="restore the registry from a backup"
+            Kind.CORRUPT,
+            f"{short(where)} is stored as something that is no {KINDS[model.kind]}",
+            where=where,
+            hint="restore the registry from a backup",
         ) from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from pe_training.training.order import DataOrder
+from pe_training.training.order import Bin, DataOrder
 from pe_training.training.tokens import IGNORED, Dialogue
 
 Batch = dict[str, torch.Tensor]
@@ -65,7 +65,7 @@ class StepLoader:
         self,
         order: DataOrder,
         *,
-        collate: Callable[[Sequence[Sequence[int]]], Batch],
+        collate: Callable[[Sequence[Bin]], Batch],
         batch_size: int,
         micro_batch_size: int,
         current_step: Callable[[], int],

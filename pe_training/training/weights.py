@@ -45,7 +45,7 @@ def tensors_digest(tensors: dict[str, torch.Tensor]) -> str:
 
 
 def export_model(
-    model: torch.nn.Module,
+    model: Any,
     tensors: dict[str, torch.Tensor],
     *,
     tokenizer: Any,

@@ -42,7 +42,9 @@ def run_view(
     decision: PromotionDecision, report: EvaluationReport, tree: Tree, *, cost_usd: Decimal, page: Path, reused: bool, manifest_path: Path
 ) -> list[RenderableType]:
     """The answer of ``pe run``, most important first and last."""
-    first: list[RenderableType] = [plain("Nothing changed: everything below exists already and nothing was done again.", "bold")] if reused else []
+    first: list[RenderableType] = (
+        [plain("Nothing changed: everything below exists already and nothing was done again.", "bold")] if reused else []
+    )
     return [
         *first,
         comparison_table(report),
@@ -86,7 +88,13 @@ def comparison_table(report: EvaluationReport) -> RenderableType:
         if m.slice == "all" and m.name in HEADLINE and m.suite != "judge":
             found = numbers.estimate(m.tuned, m.unit) if m.tuned else "insufficient"
             n = str(m.tuned.n) if m.tuned else "-"
-            table.add_row(plain(f"{m.suite}: {m.name.replace('_', ' ')}"), found, numbers.estimate(m.base, m.unit), numbers.difference(m.difference, m.unit), n)
+            table.add_row(
+                plain(f"{m.suite}: {m.name.replace('_', ' ')}"),
+                found,
+                numbers.estimate(m.base, m.unit),
+                numbers.difference(m.difference, m.unit),
+                n,
+            )
     asked = ", ".join(f"{name} {use.used} of {use.available}" for name, use in report.suites.items())
     head = Rule("what the model showed (95 % intervals)", align="left", style="dim")
     return Group(head, Padding(table, (0, 0, 0, 1)), Padding(plain(f"examples used: {asked}", "dim"), (0, 0, 1, 1)))
@@ -105,7 +113,9 @@ def lineage_tree(tree: Tree) -> RenderableType:
                 grow(child, twig)
         return branch
 
-    return Group(Rule("where it comes from", align="left", style="dim"), Padding(grow(tree, RichTree(_node(tree), guide_style="dim")), (0, 0, 1, 1)))
+    return Group(
+        Rule("where it comes from", align="left", style="dim"), Padding(grow(tree, RichTree(_node(tree), guide_style="dim")), (0, 0, 1, 1))
+    )
 
 
 def validation_table(report: ValidationReport) -> RenderableType:
@@ -172,7 +182,11 @@ def verification_view(result: Verification) -> RenderableType:
     counts = f"{result.compared:,} comparisons over {result.records:,} records"
     if not result.compared:
         return Text("nothing to verify: the registry is empty", style="yellow")
-    verdict = Text(f"\N{CHECK MARK} everything holds: {counts}", "green") if result.ok else Text(f"{len(result.findings)} found in {counts}", "bold red")
+    verdict = (
+        Text(f"\N{CHECK MARK} everything holds: {counts}", "green")
+        if result.ok
+        else Text(f"{len(result.findings)} found in {counts}", "bold red")
+    )
     return Group(*lines, verdict)
 
 
@@ -182,7 +196,9 @@ def cost_table(rows: Sequence[Charge]) -> RenderableType:
     for name in ("at", "for", "step", "instance", "time", "cost"):
         table.add_column(name, justify="right" if name in ("time", "cost") else "left", no_wrap=True)
     for row in rows:
-        table.add_row(row.at, short(row.subject), row.step, plain(row.instance), numbers.duration(row.duration_ms / 1000), numbers.usd(row.cost_usd))
+        table.add_row(
+            row.at, short(row.subject), row.step, plain(row.instance), numbers.duration(row.duration_ms / 1000), numbers.usd(row.cost_usd)
+        )
     table.add_row("", "", "", "", "sum", numbers.usd(sum((row.cost_usd for row in rows), Decimal(0))), style="bold")
     return table
 
@@ -203,16 +219,29 @@ def move_view(move: Mapping[str, Any]) -> RenderableType:
     """A stage move that was made, or would be."""
     tense = "moved" if move["applied"] else "would move"
     source = f" from {short(move['from_id'])}" if move["from_id"] else ""
-    return plain(f"{tense} {move['stage']} of {move['line']}{source} to {short(move['to_id'])} ({move['action']} by {move['actor']}: {move['reason']})")
+    why = f"{move['action']} by {move['actor']}: {move['reason']}"
+    return plain(f"{tense} {move['stage']} of {move['line']}{source} to {short(move['to_id'])} ({why})")
 
 
 def plan_view(plan: Any) -> RenderableType:
     """Work, time, money, gates and what changed."""
     rows = ", ".join(f"{name} {count:,}" for name, count in plan.rows.items())
-    size = f"{plan.parameters_m:,.0f} million parameters" if plan.parameters_m and plan.parameters_m >= 1 else "tiny" if plan.parameters_m else "size unknown here"
-    time = "unknown: the model's size is not known" if plan.duration_s is None else f"{numbers.duration(plan.duration_s.low)} to {numbers.duration(plan.duration_s.high)}"
+    size = (
+        f"{plan.parameters_m:,.0f} million parameters"
+        if plan.parameters_m and plan.parameters_m >= 1
+        else "tiny"
+        if plan.parameters_m
+        else "size unknown here"
+    )
+    time = (
+        "unknown: the model's size is not known"
+        if plan.duration_s is None
+        else f"{numbers.duration(plan.duration_s.low)} to {numbers.duration(plan.duration_s.high)}"
+    )
     cost = "unknown" if plan.cost_usd is None else f"{numbers.usd(plan.cost_usd.low)} to {numbers.usd(plan.cost_usd.high)}"
-    fits = {True: "fits the budget", False: "may exceed the budget: training would save and stop", None: "budget cannot be checked"}[plan.fits_budget]
+    fits = {True: "fits the budget", False: "may exceed the budget: training would save and stop", None: "budget cannot be checked"}[
+        plan.fits_budget
+    ]
     suites = ", ".join(f"{name} ({'all' if most is None else f'at most {most}'})" for name, most in plan.suites.items())
     facts = {
         "manifest": f"{plan.name}  {plan.manifest_id}", "dataset": f"{plan.dataset_id}  ({rows})", "base model": f"{plan.base}  ({size})",
@@ -220,7 +249,11 @@ def plan_view(plan: Any) -> RenderableType:
         "cost": f"{cost} of {plan.max_cost_usd:.2f} USD: {fits}", "evaluation": suites, "judged by": f"policy {plan.policy}",
     }  # fmt: skip
     changes = [plain(f"  {c.key}: {c.before} -> {c.after}") for c in plan.changes]
-    heading = [Text(""), Text(f"changed since {short(plan.previous)}:" if changes else f"no change since {short(plan.previous)}")] if plan.previous else []
+    heading = (
+        [Text(""), Text(f"changed since {short(plan.previous)}:" if changes else f"no change since {short(plan.previous)}")]
+        if plan.previous
+        else []
+    )
     return Group(_facts(facts), *heading, *changes)
 
 
@@ -235,7 +268,11 @@ def doctor_view(checks: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 def _next(decision: PromotionDecision, manifest_path: Path) -> list[RenderableType]:
     checkpoint = short(decision.checkpoint_id)
-    second = f"pe promote {checkpoint} --to production" if decision.verdict == "pass" and decision.stage == "staging" else f"pe run {manifest_path} --full"
+    second = (
+        f"pe promote {checkpoint} --to production"
+        if decision.verdict == "pass" and decision.stage == "staging"
+        else f"pe run {manifest_path} --full"
+    )
     why = "ask for the next stage" if "promote" in second else "every example of every suite, no second training"
     table = Table.grid(padding=(0, 3, 0, 0))
     table.add_column(no_wrap=True)
@@ -247,7 +284,9 @@ def _next(decision: PromotionDecision, manifest_path: Path) -> list[RenderableTy
 
 def _move(move: Mapping[str, Any]) -> Text:
     source = short(move["from_id"]) if move["from_id"] else "nothing"
-    return plain(f"{move['at']}  {move['stage']}: {source} -> {short(move['to_id'])}  {move['action']} by {move['actor']}: {move['reason']}")
+    return plain(
+        f"{move['at']}  {move['stage']}: {source} -> {short(move['to_id'])}  {move['action']} by {move['actor']}: {move['reason']}"
+    )
 
 
 def _node(tree: Tree) -> Text:

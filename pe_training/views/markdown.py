@@ -10,21 +10,28 @@ from pe_training.datasets.record import DatasetVersion
 from pe_training.evaluation.record import EvaluationReport
 from pe_training.manifests.plan import Plan
 from pe_training.promotion.pointers import Pointer
-from pe_training.promotion.record import PromotionDecision
+from pe_training.promotion.record import Outcome, PromotionDecision
 from pe_training.training.record import Checkpoint
 from pe_training.views import numbers
 
 LIMIT = 990
-HEADLINE = ("loss", "accuracy", "macro_f1", "crisis_recall", "false_positive_rate", "safety_score", "harmful_rate", "largest_gap", "therapeutic_score")
+HEADLINE = (
+    "loss",
+    "accuracy",
+    "macro_f1",
+    "crisis_recall",
+    "false_positive_rate",
+    "safety_score",
+    "harmful_rate",
+    "largest_gap",
+    "therapeutic_score",
+)
 
 
 def decision_markdown(decision: PromotionDecision) -> str:
     """Verdict, then rules that did not pass before those that did."""
     order = {"fail": 0, "inconclusive": 1, "pass": 2, "not_applicable": 3}
-    rows = [
-        f"| {numbers.VERDICT_WORDS[o.verdict]} | {_cell(o.title)} | {_found(o.value, o.low, o.high, o.unit)} | {_bound(o.bound)} {numbers.value(o.threshold, o.unit)} |"
-        for o in sorted(decision.outcomes, key=lambda o: order[o.verdict])
-    ]
+    rows = [_rule(outcome) for outcome in sorted(decision.outcomes, key=lambda o: order[o.verdict])]
     head = f"**{numbers.VERDICT_WORDS[decision.verdict]}** for {decision.stage} by policy `{decision.policy_name}`\n\n"
     return _fit(head + "| | measure | found (95 %) | needed |\n|---|---|---|---|\n", rows)
 
@@ -55,7 +62,9 @@ def dataset_markdown(dataset: DatasetVersion) -> str:
         for family, counts in sorted(dataset.families.items(), key=lambda item: -sum(item[1].values()))
     ]
     columns = " | ".join(dataset.splits)
-    return _fit(f"**{dataset.name}** {dataset.rows:,} rows ({splits})\n\n| family | {columns} |\n|---|{'---|' * len(dataset.splits)}\n", rows)
+    return _fit(
+        f"**{dataset.name}** {dataset.rows:,} rows ({splits})\n\n| family | {columns} |\n|---|{'---|' * len(dataset.splits)}\n", rows
+    )
 
 
 def plan_markdown(plan: Plan) -> str:
@@ -76,8 +85,7 @@ def stages_markdown(pointers: Sequence[Pointer]) -> str:
 
 def costs_markdown(rows: Sequence[Charge]) -> str:
     """The newest charges."""
-    lines = [f"| {r.at} | {r.step} | `{short(r.subject)}` | {r.instance} | {numbers.duration(r.duration_ms / 1000)} | {numbers.usd(r.cost_usd)} |" for r in rows]
-    return _fit("| at | step | for | instance | time | cost |\n|---|---|---|---|---|---|\n", lines)
+    return _fit("| at | step | for | instance | time | cost |\n|---|---|---|---|---|---|\n", [_charge(row) for row in rows])
 
 
 def _fit(head: str, rows: Sequence[str]) -> str:
@@ -90,6 +98,16 @@ def _fit(head: str, rows: Sequence[str]) -> str:
         size += len(row) + 1
     left = len(rows) - len(kept)
     return head + "\n".join(kept) + (f"\n\nand {left} more" if left else "")
+
+
+def _rule(o: Outcome) -> str:
+    found = _found(o.value, o.low, o.high, o.unit)
+    return f"| {numbers.VERDICT_WORDS[o.verdict]} | {_cell(o.title)} | {found} | {_bound(o.bound)} {numbers.value(o.threshold, o.unit)} |"
+
+
+def _charge(row: Charge) -> str:
+    time, cost = numbers.duration(row.duration_ms / 1000), numbers.usd(row.cost_usd)
+    return f"| {row.at} | {row.step} | `{short(row.subject)}` | {row.instance} | {time} | {cost} |"
 
 
 def _found(value: float | None, low: float | None, high: float | None, unit: str) -> str:

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pe_training.core.ids import digest_file
 from pe_training.core.records import Attachment
 from pe_training.costs.ledger import ledger
 from pe_training.datasets.record import DatasetVersion
@@ -14,41 +13,28 @@ from pe_training.evaluation.predictions import from_parquet
 from pe_training.evaluation.record import EvaluationReport
 from pe_training.lineage.trace import trace_up
 from pe_training.manifests.record import ResolvedManifest
-from pe_training.promotion.record import PromotionDecision
+from pe_training.promotion.record import EVIDENCE_PAGE, PromotionDecision
 from pe_training.storage.durable import write_durably
 from pe_training.storage.state import State
 from pe_training.training.record import Checkpoint, TrainingRun
 from pe_training.views.page import Evidence, render_page
 
-PAGE = "evidence.html"
 SAMPLES_PER_SUITE = 6
 
 
 def publish(decision: PromotionDecision, *, state: State) -> Path:
     """The decision's page as a file under PE_HOME; rendered the first time, afterwards laid out again from the artifact."""
-    kept = next((file for file in state.registry.attachments(decision.id) if file.path == PAGE), None)
+    kept = next((file for file in state.registry.attachments(decision.id) if file.path == EVIDENCE_PAGE), None)
     if kept is None:
         html = render_page(evidence_of(decision, state=state)).encode()
-        kept = Attachment(path=PAGE, digest=state.artifacts.put_bytes(html), size_bytes=len(html))
+        kept = Attachment(path=EVIDENCE_PAGE, digest=state.artifacts.put_bytes(html), size_bytes=len(html))
         with state.registry.writing() as connection:
             state.registry.attach_in(connection, decision.id, kept)
-    path = page_path(decision.id, state=state)
+    path = state.settings.report_page(decision.id)
     if not path.exists():
         data = state.artifacts.get(kept.digest)
         write_durably(path, lambda file: file.write(data))
     return path
-
-
-def page_path(decision_id: str, *, state: State) -> Path:
-    """Where a decision's page lies for people."""
-    return state.settings.root / "reports" / f"{decision_id}.html"
-
-
-def page_intact(decision_id: str, *, state: State) -> bool:
-    """Whether the laid-out page, if there is one, still has the bytes of its artifact."""
-    path = page_path(decision_id, state=state)
-    kept = next((file for file in state.registry.attachments(decision_id) if file.path == PAGE), None)
-    return kept is None or not path.exists() or digest_file(path) == kept.digest
 
 
 def evidence_of(decision: PromotionDecision, *, state: State) -> Evidence:

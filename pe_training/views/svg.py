@@ -50,10 +50,15 @@ def curve(train: Sequence[tuple[int, float]], held_out: Sequence[tuple[int, floa
 
     line = " ".join(f"{x},{y}" for x, y in (at(*point) for point in train))
     dots = "".join(f'<circle cx="{x}" cy="{y}" r="4"/>' for x, y in (at(*point) for point in held_out))
-    ticks = "".join(
-        f'<text x="{left - 6}" y="{at(0, v)[1] + 4}" text-anchor="end">{v:.1f}</text><line class="axis" x1="{left}" x2="{width - 8}" y1="{at(0, v)[1]}" y2="{at(0, v)[1]}"/>'
-        for v in (low, (low + high) / 2, high)
-    )
+
+    def tick(value: float) -> str:
+        y = at(0, value)[1]
+        return (
+            f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{value:.1f}</text>'
+            f'<line class="axis" x1="{left}" x2="{width - 8}" y1="{y}" y2="{y}"/>'
+        )
+
+    ticks = "".join(tick(value) for value in (low, (low + high) / 2, high))
     steps = "".join(f'<text x="{at(s, low)[0]}" y="{height - 6}" text-anchor="middle">{s}</text>' for s in (0, last // 2, last))
     return Markup(  # noqa: S704 (numbers only)
         f'<svg class="curve" viewBox="0 0 {width} {height}" role="img" aria-label="Training loss and held-out loss by step">{ticks}{steps}'

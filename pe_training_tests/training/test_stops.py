@@ -48,7 +48,8 @@ def test_the_window_ends_its_margin_early(clock: Clock) -> None:
     reason = watched.reason()
     assert reason is not None
     assert str(reason) == (
-        "compute.max_hours: training reached its window of 0.25 h (less the margin) (its state is saved; run the same command again to continue)"
+        "compute.max_hours: training reached its window of 0.25 h (less the margin) "
+        "(its state is saved; run the same command again to continue)"
     )
 
 

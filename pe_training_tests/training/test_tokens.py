@@ -17,7 +17,9 @@ def turns(*pairs: tuple[str, str]) -> list[dict[str, str]]:
     return [{"role": role, "content": content} for role, content in pairs]
 
 
-DIALOGUE = turns(("system", "Listen."), ("user", "I feel low."), ("assistant", "How long?"), ("user", "Weeks."), ("assistant", "Thank you."))
+DIALOGUE = turns(
+    ("system", "Listen."), ("user", "I feel low."), ("assistant", "How long?"), ("user", "Weeks."), ("assistant", "Thank you.")
+)
 
 
 @pytest.fixture(scope="module")

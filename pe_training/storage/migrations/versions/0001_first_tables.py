@@ -36,7 +36,8 @@ def upgrade() -> None:
     )  # fmt: skip
     op.create_table(
         "releases", _sequence(), sa.Column("digest", TEXT(71), nullable=False, unique=True),
-        sa.Column("name", TEXT(128), nullable=False, index=True), sa.Column("version", TEXT(64), nullable=False), sa.Column("outcome", TEXT(16), nullable=False),
+        sa.Column("name", TEXT(128), nullable=False, index=True), sa.Column("version", TEXT(64), nullable=False),
+        sa.Column("outcome", TEXT(16), nullable=False),
         sa.Column("dataset_id", TEXT(64)), sa.Column("report_digest", TEXT(71), nullable=False), sa.Column("at", TEXT(20), nullable=False),
         sqlite_autoincrement=True,
     )  # fmt: skip

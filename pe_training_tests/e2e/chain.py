@@ -1,0 +1,69 @@
+"""Runs `pe` as its user does: a process with an empty PE_HOME, its streams and its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pe_training.settings import SAMPLES
+
+SMOKE = SAMPLES / "manifests" / "smoke.yaml"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output as the one JSON value it must be."""
+        return json.loads(self.stdout)
+
+
+def pe(*arguments: object, home: Path, **variables: str) -> Ended:
+    """Run ``pe`` to its end."""
+    done = subprocess.run(command(*arguments), env=environment(home, **variables), capture_output=True, text=True, timeout=500, check=False)
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def start(*arguments: object, home: Path, **variables: str) -> subprocess.Popen[str]:
+    """Start ``pe`` and do not wait."""
+    return subprocess.Popen(
+        command(*arguments),
+        env=environment(home, **variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def command(*arguments: object) -> list[str]:
+    """The command line of ``pe`` in this interpreter."""
+    return [sys.executable, "-m", "pe_training.cli", *map(str, arguments)]
+
+
+def environment(home: Path, **variables: str) -> dict[str, str]:
+    """The caller's environment without its own PE_ and DAGSTER_ settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PE_", "DAGSTER_", "WANDB_"))}
+    return kept | {"PE_HOME": str(home), "COLUMNS": "120"} | variables
+
+
+def smoke_with(folder: Path, *changes: tuple[str, str]) -> Path:
+    """A copy of the smoke manifest with text replaced."""
+    text = SMOKE.read_text()
+    for before, after in changes:
+        assert before in text, before
+        text = text.replace(before, after)
+    path = folder / "manifest.yaml"
+    path.write_text(text)
+    return path

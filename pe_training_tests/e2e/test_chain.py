@@ -1,0 +1,146 @@
+"""The whole chain as its user runs it: release to decision, again, killed, resumed, damaged."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from pe_training_tests.e2e.chain import SMOKE, Ended, pe, smoke_with, start
+
+pytestmark = pytest.mark.slow
+
+
+def test_one_command_goes_from_the_release_to_a_verdict(finished: tuple[Path, Ended]) -> None:
+    _, first = finished
+    assert first.code == 0, first.stderr
+    found = first.json
+    prefixes = {name: found[name].partition("_")[0] for name in ("run", "manifest", "dataset", "checkpoint", "report", "decision")}
+    assert prefixes == {"run": "run", "manifest": "mf", "dataset": "ds", "checkpoint": "ck", "report": "ev", "decision": "pd"}
+    assert found["verdict"] == "pass"
+    assert found["cost_usd"] > 0
+    assert found["reused"] is False
+    assert Path(found["report_path"]).read_text().startswith("<!doctype html>")
+    assert "training: 30 of 30" in first.stderr
+
+
+def test_the_same_manifest_again_does_nothing_and_says_so(finished: tuple[Path, Ended]) -> None:
+    home, first = finished
+    began = time.monotonic()
+    again = pe("run", SMOKE, "--json", home=home)
+    assert time.monotonic() - began < 5  # an acceptance point, with an order of magnitude to spare
+    assert again.json == first.json | {"reused": True}
+    assert again.stderr == ""
+
+
+def test_two_empty_homes_give_the_same_checkpoint_report_and_decision(finished: tuple[Path, Ended], tmp_path: Path) -> None:
+    other = pe("run", SMOKE, "--json", home=tmp_path).json
+    assert {name: other[name] for name in ("dataset", "run", "checkpoint", "report", "decision")} == {
+        name: finished[1].json[name] for name in ("dataset", "run", "checkpoint", "report", "decision")
+    }
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_killed_midway_continues_to_the_same_checkpoint(
+    finished: tuple[Path, Ended], tmp_path: Path, number: signal.Signals
+) -> None:
+    process = start("run", SMOKE, home=tmp_path)
+    _wait_for_step(tmp_path, 12)
+    if number is signal.SIGKILL:  # the power is gone for all of them
+        os.kill(_training_process(tmp_path), signal.SIGKILL)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "Traceback" not in stderr
+    again = pe("run", SMOKE, "--json", home=tmp_path)
+    assert again.code == 0, again.stderr
+    assert again.json["checkpoint"] == finished[1].json["checkpoint"]
+    events = [row[0] for row in sqlite3.connect(tmp_path / "registry.sqlite").execute("SELECT kind FROM run_events ORDER BY seq")]
+    assert "resumed" in events
+
+
+def test_a_second_run_of_the_same_manifest_while_one_is_under_way_is_told_so(tmp_path: Path) -> None:
+    process = start("run", SMOKE, home=tmp_path)
+    _wait_for_step(tmp_path, 1)
+    second = pe("run", SMOKE, home=tmp_path)
+    process.communicate(timeout=200)
+    assert second.code == 3
+    assert second.stderr.startswith("error: a run of 'smoke' with this manifest is already under way\n  hint: process ")
+    assert process.returncode == 0
+
+
+def test_more_examples_are_evaluated_without_training_again(own_home: Path, finished: tuple[Path, Ended], tmp_path: Path) -> None:
+    path = smoke_with(tmp_path, ("safety: 24", "safety: 30"))
+    more = pe("run", path, "--json", home=own_home)
+    assert more.json["checkpoint"] == finished[1].json["checkpoint"]
+    assert more.json["report"] != finished[1].json["report"]
+    assert "the checkpoint exists already: not trained again" in more.stderr
+
+
+def test_everything_verifies_and_any_changed_byte_is_named(own_home: Path) -> None:
+    assert pe("verify", home=own_home).code == 0
+    blobs = [path for path in sorted((own_home / "artifacts").rglob("*")) if path.is_file()]
+    named = sqlite3.connect(own_home / "registry.sqlite").execute("SELECT digest FROM attachments").fetchall()
+    wanted = {digest.removeprefix("sha256:") for (digest,) in named}
+    evidence = [path for path in blobs if path.name in wanted]
+    assert len(evidence) >= 12
+    for path in evidence:
+        original = path.read_bytes()
+        path.chmod(0o644)
+        path.write_bytes(bytes([original[len(original) // 2] ^ 1]) if len(original) == 1 else _flipped(original))
+        result = pe("verify", home=own_home)
+        assert result.code == 1, path
+        assert path.name in result.stdout.replace("\n", "")
+        path.write_bytes(original)
+    assert pe("verify", home=own_home).code == 0
+
+
+def test_a_page_that_was_edited_where_people_read_it_is_named(own_home: Path, finished: tuple[Path, Ended]) -> None:
+    page = own_home / "reports" / Path(finished[1].json["report_path"]).name
+    page.write_text(page.read_text().replace("PASS", "PASS!"))
+    result = pe("verify", finished[1].json["decision"], home=own_home)
+    assert result.code == 1
+    assert page.name in result.stdout.replace("\n", "")
+
+
+def test_the_registry_holds_no_conversation_text(finished: tuple[Path, Ended]) -> None:
+    home, _ = finished
+    canary = "I keep"  # in dozens of the sample dialogues
+    for path in [home / "registry.sqlite", *home.glob("runs/*/*"), *(home / "dagster").rglob("*")]:
+        if path.is_file():
+            assert canary.encode() not in path.read_bytes(), path
+
+
+def _flipped(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+def _wait_for_step(home: Path, step: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for feed in home.glob("runs/run_*/progress.jsonl"):
+            for line in feed.read_text().splitlines():
+                event = json.loads(line) if line.endswith("}") else {}
+                if event.get("event") == "train" and event["step"] >= step:
+                    return
+        time.sleep(0.02)
+    raise AssertionError(f"no step {step} within two minutes")
+
+
+def _training_process(home: Path) -> int:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().split(b"\0")
+                variables = (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            if b"pe_training.training" in line and f"PE_HOME={home}".encode() in variables:
+                return int(entry.name)
+    raise AssertionError("the training process is not there")
