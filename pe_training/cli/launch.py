@@ -31,9 +31,11 @@ def _launch(job: str, *, partitions: str, key: str, state: State) -> None:
 
     from pe_training.compute.dagster_home import open_instance
     from pe_training.definitions import defs
+    from pe_training.storage.database import database_errors
 
     warnings.filterwarnings("ignore", category=PreviewWarning)  # about Dagster's own Pipes, which it calls itself
     with open_instance(state.settings) as instance:
         instance.add_dynamic_partitions(partitions, [key])
         found = defs().resolve_job_def(job)
-        found.execute_in_process(instance=instance, partition_key=key, run_config=_QUIET, raise_on_error=True)
+        with database_errors(f"Dagster's state in {state.settings.dagster}"):
+            found.execute_in_process(instance=instance, partition_key=key, run_config=_QUIET, raise_on_error=True)

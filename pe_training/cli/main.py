@@ -50,6 +50,9 @@ def main() -> None:
         fail(PeError(Kind.STOPPED, "interrupted", hint="nothing is half-written; run the same command again"), as_json=as_json)
     except BrokenPipeError:
         sys.exit(3)
+    except OSError as error:
+        hint = "free some space or check the permissions, then run the same command again; nothing is half-written"
+        fail(PeError(Kind.INFRASTRUCTURE, error.strerror or str(error), where=str(error.filename or ""), hint=hint), as_json=as_json)
     except Exception as error:
         if not hasattr(error, "format_message"):  # not a usage error of typer's, whose base class is private
             raise

@@ -10,6 +10,7 @@ import typer
 
 from pe_training.cli.output import Answer, AsJson, Verbs, answers
 from pe_training.cli.state import open_state
+from pe_training.core.ids import kind_of
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="An id or its beginning, e.g. ck_3fa9c2.")]
 
@@ -32,13 +33,16 @@ def ls(
 
 @answers
 def show(identifier: Id, as_json: AsJson = False) -> Answer:
-    """Show one record with its parents and files."""
-    from pe_training.views.console import record_view
+    """Show one record with its parents and files; a decision with every reason."""
+    from pe_training.promotion.record import PromotionDecision
+    from pe_training.views.console import decision_view, record_view
 
     registry = open_state().registry
     whole = registry.resolve(identifier)
     files = [file.content() for file in registry.attachments(whole)]
     data = {"id": whole, "content": json.loads(registry.body(whole)), "parents": registry.parents(whole), "files": files}
+    if kind_of(whole) == PromotionDecision.kind:
+        return Answer(data=data, show=lambda: [decision_view(registry.get(whole, PromotionDecision))])
     return Answer(data=data, show=lambda: [record_view(data)])
 
 

@@ -103,8 +103,8 @@ def _scalar(value: Any) -> Any:
 
 def _located(error: ValidationError, tree: CommentedMap, model: type[BaseModel], name: str) -> PeError:
     """The first complaint of ``error`` as one located line; the number of further ones goes into the hint."""
-    problems = error.errors(include_url=False)
-    first = problems[0]
+    problems = sorted(error.errors(include_url=False), key=lambda problem: problem["type"] != "extra_forbidden")
+    first = problems[0]  # an unknown key explains the missing one that it was meant to be
     path = _real_path(tree, first["loc"])
     line, column = _position(tree, path, at_key=first["type"] == "extra_forbidden")
     dotted = ".".join(str(part) for part in path) or "(top level)"

@@ -18,7 +18,6 @@ ID_HEX_DIGITS = 32
 SHORT_HEX_DIGITS = 10
 KINDS = {
     "ds": "dataset version",
-    "bm": "base model",
     "mf": "manifest",
     "run": "training run",
     "ck": "checkpoint",

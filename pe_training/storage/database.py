@@ -50,7 +50,7 @@ def database_errors(where: str) -> Iterator[None]:
         }
         hint = next((text for word, text in hints.items() if word in reason), "check PE_DATABASE_URL and that the database runs")
         safe = sa.make_url(where).render_as_string(hide_password=True) if "://" in where else where
-        raise PeError(Kind.INFRASTRUCTURE, f"registry: {reason}", where=safe, hint=hint) from error
+        raise PeError(Kind.INFRASTRUCTURE, f"the database failed: {reason}", where=safe, hint=hint) from error
 
 
 def _configure_sqlite(connection: Any, _: Any) -> None:

@@ -58,6 +58,11 @@ def run_view(
     ]
 
 
+def decision_view(decision: PromotionDecision) -> RenderableType:
+    """A decision: every reason, then the verdict."""
+    return Group(rules_table(decision), verdict_panel(decision))
+
+
 def verdict_panel(decision: PromotionDecision) -> Panel:
     """Verdict in words, what it means, and what it was about."""
     body = Group(
