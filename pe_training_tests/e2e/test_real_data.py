@@ -1,0 +1,43 @@
+"""The chain on real dialogues that nobody wrote for it: counselling questions with counsellors' answers, read in place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pe_training_tests.e2e.chain import pe, smoke_with
+from pe_training_tests.releases import build_release, make_row
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not DATA.is_dir(), reason="the real data is not beside this checkout")]
+SPLITS = {"train": "train", "dev": "val", "val": "val", "validation": "val", "test": "test"}
+
+
+def test_counselling_dialogues_go_from_release_to_decision(tmp_path: Path) -> None:
+    rows, seen = [], set()
+    for line in (DATA / "counsel_chat.jsonl").read_text().splitlines():
+        found = json.loads(line)
+        turns = [(turn["role"], turn["content"]) for turn in found["messages"]]
+        key = tuple(sorted(content.strip().lower() for _, content in turns))
+        if key not in seen and turns[-1][0] == "assistant" and all(content.strip() for _, content in turns):
+            seen.add(key)
+            rows.append(make_row(turns, split=SPLITS[found["split"]], source_family="mental_health_datasets", license_tag="public_domain"))
+    rows = _with_all_splits(rows)
+    assert len(rows) > 500
+    build_release(tmp_path / "releases" / "counsel" / "v1.0.0", rows, name="counsel", version="v1.0.0")
+    manifest = smoke_with(tmp_path, ("name: sample-dialogues", "name: counsel"), ("max_length: 768", "max_length: 1536"))
+    result = pe("run", manifest, "--json", home=tmp_path / "home", PE_RELEASES=str(tmp_path / "releases"))
+    assert result.code == 0, result.stderr
+    assert result.json["verdict"] == "pass"
+    assert pe("verify", home=tmp_path / "home").code == 0
+
+
+def _with_all_splits(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    """The file's own splits; a split that it lacks is every tenth row of train, so that training can be measured."""
+    present = {row["metadata"]["split"] for row in rows}  # type: ignore[index]
+    for offset, missing in enumerate(sorted({"val", "test"} - present)):
+        for row in rows[offset::10]:
+            row["metadata"]["split"] = missing  # type: ignore[index]
+    return rows
