@@ -6,7 +6,9 @@ alone, under a lock. Telemetry and the first-run survey are off: nothing phones 
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from dagster import DagsterInstance
 
@@ -28,6 +30,14 @@ retention:
   sensor: {purge_after_days: {skipped: 7, failure: 30, success: 90}}
 """
 
+# The same as workspace.yaml at the top of the repository, for an installed package that has none beside it.
+WORKSPACE = """\
+load_from:
+  - python_module:
+      module_name: pe_training.definitions
+      location_name: pe_training
+"""
+
 
 def open_instance(settings: Settings) -> DagsterInstance:
     """The Dagster instance in ``settings.dagster``, created if new."""
@@ -38,6 +48,11 @@ def open_instance(settings: Settings) -> DagsterInstance:
 
 
 def prepare_home(home: Path) -> None:
-    """Write ``dagster.yaml`` unless the operator has one."""
-    if not (home / "dagster.yaml").exists():
-        write_durably(home / "dagster.yaml", lambda file: file.write(CONFIG.encode()))
+    """Write ``dagster.yaml`` and ``workspace.yaml`` unless the operator has them."""
+    for name, text in (("dagster.yaml", CONFIG), ("workspace.yaml", WORKSPACE)):
+        if not (home / name).exists():
+            write_durably(home / name, partial(_write, text.encode()))
+
+
+def _write(data: bytes, file: BinaryIO) -> None:
+    file.write(data)

@@ -29,7 +29,7 @@ _KEEP = (
 def serve(settings: Settings, *, host: str, port: int) -> int:
     """Run both until one ends or we are asked to stop; returns the exit code."""
     environment = inherited(_KEEP) | settings.child_environment()
-    location = ["-m", "pe_training.definitions"]
+    location = ["--workspace", str(settings.dagster / "workspace.yaml")]
     server = ["dagster_webserver", "--host", host, "--port", str(port), "--path-prefix", "", *location]
     daemon = ["dagster._daemon", "run", *location]
     children = [subprocess.Popen([sys.executable, "-m", *command], env=environment, start_new_session=True) for command in (server, daemon)]
