@@ -18,7 +18,7 @@ def costs(
 ) -> Answer:
     """List charges, newest first, and their sum."""
     from pe_training.costs.ledger import ledger
-    from pe_training.views.console import cost_table
+    from pe_training.views.lists import cost_table
 
     state = open_state()
     rows = ledger(state, subject=state.registry.resolve(subject) if subject else None)

@@ -50,7 +50,7 @@ def add(path: Release, dry_run: DryRun = False, as_json: AsJson = False) -> Answ
 @answers
 def ls(as_json: AsJson = False) -> Answer:
     """List dataset versions, newest first."""
-    from pe_training.views.console import records_table
+    from pe_training.views.lists import records_table
 
     rows = open_state().registry.rows("ds")
     return Answer(data={"datasets": [vars(row) for row in rows]}, show=lambda: [records_table(rows)])

@@ -60,7 +60,7 @@ def rollback(
 
 def _moved(move: Move, *, dry_run: bool, state: State) -> Answer:
     from pe_training.promotion.stages import apply
-    from pe_training.views.console import move_view
+    from pe_training.views.lists import move_view
 
     if not dry_run:
         apply(move, state)
@@ -74,7 +74,7 @@ def stages(
 ) -> Answer:
     """Where every model line stands."""
     from pe_training.promotion.pointers import current, history
-    from pe_training.views.console import stages_view
+    from pe_training.views.lists import stages_view
 
     state = open_state()
     pointers = [asdict(pointer) for pointer in current(state, line=line)]

@@ -24,7 +24,7 @@ def ls(
     as_json: AsJson = False,
 ) -> Answer:
     """List records of a kind, newest first."""
-    from pe_training.views.console import records_table
+    from pe_training.views.lists import records_table
 
     rows = open_state().registry.rows(kind, label=name, before=before, limit=limit)
     data = {"records": [vars(row) for row in rows], "next_before": rows[-1].seq if len(rows) == limit else None}
@@ -35,7 +35,8 @@ def ls(
 def show(identifier: Id, as_json: AsJson = False) -> Answer:
     """Show one record with its parents and files; a decision with every reason."""
     from pe_training.promotion.record import PromotionDecision
-    from pe_training.views.console import decision_view, record_view
+    from pe_training.views.console import decision_view
+    from pe_training.views.lists import record_view
 
     registry = open_state().registry
     whole = registry.resolve(identifier)
@@ -69,7 +70,7 @@ def verify(
     """Recompute ids and digests of a record and all it was made from (or of everything). Exit 1 names what is damaged."""
     from pe_training.lineage.verify import verify as verify_one
     from pe_training.lineage.verify import verify_all
-    from pe_training.views.console import verification_view
+    from pe_training.views.lists import verification_view
 
     state = open_state()
     result = verify_one(state, state.registry.resolve(identifier)) if identifier else verify_all(state)

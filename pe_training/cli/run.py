@@ -24,7 +24,7 @@ Full = Annotated[bool, typer.Option("--full", help="Put every example of every s
 def plan(path: ManifestPath, full: Full = False, as_json: AsJson = False) -> Answer:
     """Show what a manifest would do: pinned inputs, tokens, time and cost with a range, gates, what changed since last time."""
     from pe_training.manifests.plan import make_plan
-    from pe_training.views.console import plan_view
+    from pe_training.views.lists import plan_view
 
     state = open_state()
     found = make_plan(_resolve(path, full=full, state=state), state=state)
@@ -52,7 +52,7 @@ def run(path: ManifestPath, full: Full = False, dry_run: DryRun = False, as_json
 
 def _planned(path: Path, *, full: bool) -> Answer:
     from pe_training.manifests.plan import make_plan
-    from pe_training.views.console import plan_view
+    from pe_training.views.lists import plan_view
 
     state = open_state()
     found = make_plan(_resolve(path, full=full, state=state), state=state)

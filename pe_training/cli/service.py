@@ -35,7 +35,7 @@ def up(
 @answers
 def doctor(as_json: AsJson = False) -> Answer:
     """Check that this machine has what a run needs. Exit 1 names what is missing and what to do."""
-    from pe_training.views.console import doctor_view
+    from pe_training.views.lists import doctor_view
 
     checks = _checks(open_state().settings)
     return Answer(data={"checks": checks}, show=lambda: [doctor_view(checks)], yes=all(check["ok"] for check in checks))

@@ -5,7 +5,9 @@ import json
 import dagster as dg
 
 from pe_training.core.errors import PeError
-from pe_training.defs.datasets import dataset_version
+from pe_training.datasets.catalog import partition_key
+from pe_training.datasets.inbox import waiting_release
+from pe_training.defs.datasets import accept_dataset, dataset_partitions, dataset_version
 from pe_training.defs.resources import Store
 from pe_training.manifests.plan import make_plan
 from pe_training.manifests.record import ResolvedManifest
@@ -50,27 +52,41 @@ train_and_promote = dg.define_asset_job(
 )
 
 
-@dg.sensor(job=train_and_promote, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(jobs=[accept_dataset, train_and_promote], minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
 def new_manifests(context: dg.SensorEvaluationContext, store: Store) -> dg.SensorResult:
-    """Run every manifest that appears or changes in the watched folder (PE_MANIFESTS); name the ones that cannot be read."""
+    """Run every manifest that appears or changes in the watched folder (PE_MANIFESTS); name the ones that cannot be read.
+
+    A manifest whose dataset still waits to be accepted asks for that first, and is looked at again on the next tick.
+    """
     state = store.open()
     seen: dict[str, float] = json.loads(context.cursor or "{}")
-    requests, resolved = [], []
+    requests: list[dg.RunRequest] = []
+    releases, candidates = [], []
     for path in sorted(state.settings.manifest_folder.glob("*.yaml")):
         changed = path.stat().st_mtime
         if seen.get(path.name) == changed:
             continue
         try:
-            manifest = resolve(read_manifest(path), state=state)
+            spec = read_manifest(path)
+            waiting = waiting_release(state, name=spec.dataset.name, version=spec.dataset.version)
+            manifest = None if waiting else resolve(spec, state=state)
         except PeError as error:
             context.log.error(str(error))
-        else:
-            state.registry.put(manifest)
-            resolved.append(manifest.id)
-            requests.append(dg.RunRequest(run_key=manifest.id, partition_key=manifest.id))
+            seen[path.name] = changed
+            continue
+        if manifest is None:
+            assert waiting is not None
+            key = partition_key(waiting)
+            releases.append(key)
+            requests.append(dg.RunRequest(run_key=f"{path.name}:{key}", job_name=accept_dataset.name, partition_key=key))
+            continue
+        state.registry.put(manifest)
+        candidates.append(manifest.id)
+        requests.append(dg.RunRequest(run_key=manifest.id, job_name=train_and_promote.name, partition_key=manifest.id))
         seen[path.name] = changed
-    return dg.SensorResult(
-        run_requests=requests,
-        dynamic_partitions_requests=[training_partitions.build_add_request(resolved)] if resolved else [],
-        cursor=json.dumps(seen),
-    )
+    added = [
+        partitions.build_add_request(keys)
+        for partitions, keys in ((dataset_partitions, releases), (training_partitions, candidates))
+        if keys
+    ]
+    return dg.SensorResult(run_requests=requests, dynamic_partitions_requests=added, cursor=json.dumps(seen))

@@ -131,12 +131,16 @@ class ArtifactStore:
         path = self._path(digest)
         if not path.exists():
             hint = "restore it from a backup of the artifact store, or run the job that made it again"
-            raise PeError(Kind.CORRUPT, f"artifact {short(digest)} is missing", where=str(path), hint=hint)
+            raise PeError(Kind.CORRUPT, f"artifact {short(digest)} is missing", where=self._place(digest), hint=hint)
         return path
 
     def _corrupt(self, digest: str) -> PeError:
         hint = "its bytes changed after they were stored; restore it from a backup or make it again"
-        return PeError(Kind.CORRUPT, f"artifact {short(digest)} does not match its digest", where=str(self._path(digest)), hint=hint)
+        return PeError(Kind.CORRUPT, f"artifact {short(digest)} does not match its digest", where=self._place(digest), hint=hint)
+
+    def _place(self, digest: str) -> str:
+        """Where an object lies, as a person would type it."""
+        return str(self._path(digest) if self._local is None else self._local_path(digest))
 
     def _path(self, digest: str) -> UPath:
         assert is_digest(digest), digest

@@ -30,7 +30,9 @@ def main() -> None:
         _time([*PE, "ls", "ck"], environment)  # creates the registry
         rival = [_time(DAGSTER, environment) for _ in range(REPEATS)]
         rows = {name: [_time([*PE, *arguments], environment) for _ in range(REPEATS)] for name, arguments in _commands().items()}
-    table = Table(title=f"cold commands, {REPEATS} runs each, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    table = Table(
+        title=f"cold commands, {REPEATS} runs each, {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    )
     for column in ("command", "median s", "range s", f"times dagster {importlib.metadata.version('dagster')} --help"):
         table.add_column(column)
     for name, times in {"dagster --help": rival, **rows}.items():

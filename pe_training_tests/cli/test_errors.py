@@ -24,7 +24,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         (
             ("learning_rate: 3.0e-3", "learning_rte: 3.0e-3"),
-            "error: {path}:11:3: unknown key 'hyperparameters.learning_rte'\n  hint: did you mean 'learning_rate'?; 1 more after this one\n",
+            "error: {path}:11:3: unknown key 'hyperparameters.learning_rte'\n"
+            "  hint: did you mean 'learning_rate'?; 1 more after this one\n",
         ),
         (
             ("max_steps: 30", "max_steps: many"),
@@ -115,7 +116,7 @@ def test_a_sealed_shard_that_was_damaged_stops_training_and_is_named(home: Path,
     blob.write_bytes(blob.read_bytes()[:-1] + b"\0")
     result = pe("run", SAMPLES / "manifests" / "smoke.yaml", home=own)
     assert result.code == 1
-    assert result.stderr.splitlines()[-2].startswith(f"error: {blob}: artifact sha256:{name[:10]} does not match its digest")
+    assert result.stderr.splitlines()[-2] == f"error: {blob}: artifact sha256:{name[:10]} does not match its digest"
 
 
 def test_a_run_whose_budget_is_used_up_is_refused_before_it_starts(home: Path, tmp_path: Path) -> None:
@@ -131,5 +132,21 @@ def test_a_run_whose_budget_is_used_up_is_refused_before_it_starts(home: Path, t
 def test_help_lists_every_verb_and_answers_at_once(home: Path) -> None:
     result = pe("--help", home=home)
     assert result.code == 0
-    for verb in ("plan", "run", "check", "schema", "ls", "show", "trace", "verify", "promote", "rollback", "stages", "report", "costs", "up", "doctor"):
+    for verb in (
+        "plan",
+        "run",
+        "check",
+        "schema",
+        "ls",
+        "show",
+        "trace",
+        "verify",
+        "promote",
+        "rollback",
+        "stages",
+        "report",
+        "costs",
+        "up",
+        "doctor",
+    ):
         assert f"  {verb} " in result.stdout
