@@ -23,7 +23,7 @@ class Inner(Frozen):
 class Sample(Frozen):
     kind: Literal["a", "b"]
     inner: Inner
-    many: list[Inner] = []
+    many: tuple[Inner, ...] = Field(default=(), strict=False)
 
 
 GOOD = "kind: a\ninner: {rate: 1e-4, name: no}\n"
@@ -54,7 +54,10 @@ def test_yaml_is_1_2() -> None:
             "kind: a\ninner: {rate: 1.0}\nmany:\n  - {rate: 1.0}\n  - {rate: 1.0, nme: z}\n",
             "f.yaml:5:17: unknown key 'many.1.nme' (did you mean 'name'?)",
         ),
-        ("kind: a\nkind: b\n", "f.yaml:2:1: found duplicate key \"kind\" with value \"b\" (original value: \"a\") (fix the YAML syntax here)"),
+        (
+            "kind: a\nkind: b\n",
+            'f.yaml:2:1: found duplicate key "kind" with value "b" (original value: "a") (fix the YAML syntax here)',
+        ),
         ("kind: !!python/object:os.system a\n", "f.yaml:1:7: YAML tags are not allowed (write plain values)"),
         ("- a\n", "f.yaml:1:1: must be a mapping of keys to values (see `pe schema --help`)"),
         ("kind: [a\n", "f.yaml:2:1: expected ',' or ']', but got '<stream end>' (fix the YAML syntax here)"),
