@@ -105,6 +105,13 @@ class Settings(BaseSettings):
         return self.actor or getpass.getuser()
 
 
-def inherited(names: Iterable[str]) -> dict[str, str]:
-    """Those of the caller's environment variables that a child process may see."""
+# What a child process may see of its caller: where programs are, which devices, and the credentials of a mirror.
+PASSED_ON = (
+    "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "PYTHONPATH", "CUDA_VISIBLE_DEVICES", "HF_HOME",
+    "WANDB_API_KEY", "WANDB_BASE_URL",
+)  # fmt: skip
+
+
+def inherited(names: Iterable[str] = PASSED_ON) -> dict[str, str]:
+    """Those of the caller's environment variables that are set."""
     return {name: os.environ[name] for name in names if name in os.environ}

@@ -23,12 +23,7 @@ Full = Annotated[bool, typer.Option("--full", help="Put every example of every s
 @answers
 def plan(path: ManifestPath, full: Full = False, as_json: AsJson = False) -> Answer:
     """Show what a manifest would do: pinned inputs, tokens, time and cost with a range, gates, what changed since last time."""
-    from pe_training.manifests.plan import make_plan
-    from pe_training.views.lists import plan_view
-
-    state = open_state()
-    found = make_plan(_resolve(path, full=full, state=state), state=state)
-    return Answer(data=found.content() | {"fits_budget": found.fits_budget}, show=lambda: [plan_view(found)])
+    return _planned(path, full=full)
 
 
 @answers
@@ -51,12 +46,15 @@ def run(path: ManifestPath, full: Full = False, dry_run: DryRun = False, as_json
 
 
 def _planned(path: Path, *, full: bool) -> Answer:
+    """What ``pe plan`` answers, and ``pe run --dry-run`` too: nothing is started."""
     from pe_training.manifests.plan import make_plan
+    from pe_training.training.identity import plan_run
     from pe_training.views.lists import plan_view
 
     state = open_state()
-    found = make_plan(_resolve(path, full=full, state=state), state=state)
-    return Answer(data=found.content() | {"dry_run": True}, show=lambda: [plan_view(found), "dry run: nothing was started"])
+    manifest = _resolve(path, full=full, state=state)
+    found = make_plan(manifest, run_id=plan_run(manifest).id, state=state)
+    return Answer(data=found.content() | {"fits_budget": found.fits_budget}, show=lambda: [plan_view(found)])
 
 
 def _resolve(path: Path, *, full: bool, state: State) -> ResolvedManifest:

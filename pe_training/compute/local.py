@@ -32,20 +32,6 @@ from pe_training.training.feed import FEED_FILE, read_feed
 from pe_training.training.process import LOG_FILE
 
 SAVE_GRACE_S = 180.0
-_KEEP_VARIABLES = (
-    "PATH",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "TMPDIR",
-    "VIRTUAL_ENV",
-    "LD_LIBRARY_PATH",
-    "PYTHONPATH",
-    "CUDA_VISIBLE_DEVICES",
-    "HF_HOME",
-    "WANDB_API_KEY",
-    "WANDB_BASE_URL",
-)
 _QUIET = {
     "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1",
     "WANDB_ERROR_REPORTING": "false", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
@@ -99,7 +85,7 @@ def _run(command: Sequence[str], *, context: AssetExecutionContext, environment:
 
 def _environment(state: State) -> dict[str, str]:
     """Only what the work needs: no stray ``WANDB_*`` or ``PYTHON*`` of the caller can change a run."""
-    return inherited(_KEEP_VARIABLES) | _QUIET | state.settings.child_environment()
+    return inherited() | _QUIET | state.settings.child_environment()
 
 
 @contextmanager

@@ -12,23 +12,11 @@ from pe_training.settings import Settings, inherited
 
 POLL_S = 0.5
 STOP_GRACE_S = 20.0
-_KEEP = (
-    "PATH",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "TMPDIR",
-    "VIRTUAL_ENV",
-    "LD_LIBRARY_PATH",
-    "PYTHONPATH",
-    "CUDA_VISIBLE_DEVICES",
-    "WANDB_API_KEY",
-)
 
 
 def serve(settings: Settings, *, host: str, port: int) -> int:
     """Run both until one ends or we are asked to stop; returns the exit code."""
-    environment = inherited(_KEEP) | settings.child_environment()
+    environment = inherited() | settings.child_environment()
     location = ["--workspace", str(settings.dagster / "workspace.yaml")]
     server = ["dagster_webserver", "--host", host, "--port", str(port), "--path-prefix", "", *location]
     daemon = ["dagster._daemon", "run", *location]

@@ -30,8 +30,8 @@ def training_plan(context: dg.AssetExecutionContext, store: Store) -> dg.Materia
     state = store.open()
     manifest = state.registry.get(context.partition_key, ResolvedManifest)
     policy = check_inputs(manifest, state=state)
-    plan = make_plan(manifest, state=state)
     run = plan_run(manifest)
+    plan = make_plan(manifest, run_id=run.id, state=state)
     state.registry.put(run)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(run.id),

@@ -54,6 +54,7 @@ class Plan(Frozen):
     duration_s: Range | None  # None: cannot be estimated
     cost_usd: Range | None
     max_cost_usd: float
+    spent_usd: float  # by earlier attempts of the same run
     suites: dict[str, int | None]  # suite -> at most so many examples; None: all
     policy: str
     changes: tuple[Change, ...]  # against the line's last manifest
@@ -61,12 +62,12 @@ class Plan(Frozen):
 
     @property
     def fits_budget(self) -> bool | None:
-        """Whether the pessimistic cost is within the budget; ``None`` if unknown."""
-        return None if self.cost_usd is None else self.cost_usd.high <= self.max_cost_usd
+        """Whether the pessimistic cost is within what is left of the budget; ``None`` if unknown."""
+        return None if self.cost_usd is None else self.cost_usd.high <= self.max_cost_usd - self.spent_usd
 
 
-def make_plan(manifest: ResolvedManifest, *, state: State) -> Plan:
-    """The plan of a resolved manifest. Raises input for an instance without a price."""
+def make_plan(manifest: ResolvedManifest, *, run_id: str, state: State) -> Plan:
+    """The plan of a resolved manifest, whose run has the id ``run_id``. Raises input for an instance without a price."""
     spec = manifest.spec
     rates = load_rates(state.settings.rates_file)
     price(rates, instance=spec.compute.instance, duration_s=0)  # an unknown instance is an error even where no time can be told
@@ -91,6 +92,7 @@ def make_plan(manifest: ResolvedManifest, *, state: State) -> Plan:
             **{end: float(price(rates, instance=spec.compute.instance, duration_s=getattr(duration, end))) for end in ("low", "high")}
         ),
         max_cost_usd=spec.budget.max_cost_usd,
+        spent_usd=float(spent(state, subject=run_id)),
         suites={name: spec.evaluation.max_examples.get(name) for name in spec.evaluation.suites},
         policy=spec.promotion.policy,
         changes=tuple(difference(previous.content(), manifest.content())) if previous else (),

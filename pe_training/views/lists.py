@@ -116,7 +116,7 @@ def plan_view(plan: Plan) -> RenderableType:
     facts = {
         "manifest": f"{plan.name}  {plan.manifest_id}", "dataset": f"{plan.dataset_id}  ({rows})", "base model": f"{plan.base}  ({size})",
         "training": f"{plan.steps:,} steps, {plan.tokens.low:,.0f} to {plan.tokens.high:,.0f} tokens", "time": time,
-        "cost": f"{cost} of {plan.max_cost_usd:.2f} USD: {fits}", "evaluation": suites, "judged by": f"policy {plan.policy}",
+        "cost": f"{cost} of {plan.max_cost_usd:.2f} USD ({numbers.usd(plan.spent_usd)} spent already): {fits}", "evaluation": suites, "judged by": f"policy {plan.policy}",
     }  # fmt: skip
     changes = [plain(f"  {c.key}: {c.before} -> {c.after}") for c in plan.changes]
     heading = (
