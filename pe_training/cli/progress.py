@@ -29,15 +29,14 @@ _TITLES = {
 @contextmanager
 def watching(folders: Path, first: str) -> Iterator[None]:
     """Show the feed in ``folders/first``, and then the feed of the checkpoint that it ends with, until the body is done."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     console = stderr()
     stop = threading.Event()
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
-        TimeElapsedColumn(),
         TextColumn("{task.fields[numbers]}"),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
@@ -102,7 +101,7 @@ def _numbers(event: dict[str, Any]) -> str:
     if "val_loss" in event:
         parts.append(f"held-out {event['val_loss']:.3f}")
     if "targets_per_s" in event:
-        parts.append(f"{event['targets_per_s']:.0f} target tokens/s")
+        parts.append(f"{event['targets_per_s']:.0f} tokens/s")
     if event.get("eta_s"):
         parts.append(f"{event['eta_s']:.0f} s left")
     return ", ".join(parts)

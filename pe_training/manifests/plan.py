@@ -95,7 +95,7 @@ def make_plan(manifest: ResolvedManifest, *, run_id: str, state: State) -> Plan:
         spent_usd=float(spent(state, subject=run_id)),
         suites={name: spec.evaluation.max_examples.get(name) for name in spec.evaluation.suites},
         policy=spec.promotion.policy,
-        changes=tuple(difference(previous.content(), manifest.content())) if previous else (),
+        changes=tuple(difference(_asked(previous), _asked(manifest))) if previous else (),
         previous=previous.id if previous else None,
     )
 
@@ -116,6 +116,11 @@ def difference(before: Any, after: Any, *, prefix: str = "") -> list[Change]:
             changes += difference(before.get(key), after.get(key), prefix=f"{prefix}.{key}" if prefix else key)
         return changes
     return [] if before == after else [Change(key=prefix, before=_brief(before), after=_brief(after))]
+
+
+def _asked(manifest: ResolvedManifest) -> dict[str, Any]:
+    """A manifest without the list of its files, whose digests stand beside them."""
+    return {key: value for key, value in manifest.content().items() if key != "inputs"}
 
 
 def _brief(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -13,10 +13,12 @@ from rich.text import Text
 from pe_training.core.ids import short
 from pe_training.costs.ledger import Charge
 from pe_training.lineage.verify import Verification
-from pe_training.manifests.plan import Plan
+from pe_training.manifests.plan import Plan, Range
 from pe_training.storage.registry import Row
 from pe_training.views import numbers
 from pe_training.views.console import facts_table, plain
+
+_FITS = {True: "fits the budget", False: "may exceed the budget: training would save and stop", None: "budget cannot be checked"}
 
 
 def records_table(rows: Sequence[Row]) -> RenderableType:
@@ -96,35 +98,30 @@ def move_view(move: Mapping[str, Any]) -> RenderableType:
 def plan_view(plan: Plan) -> RenderableType:
     """Work, time, money, gates and what changed."""
     rows = ", ".join(f"{name} {count:,}" for name, count in plan.rows.items())
-    size = (
-        f"{plan.parameters_m:,.0f} million parameters"
-        if plan.parameters_m and plan.parameters_m >= 1
-        else "tiny"
-        if plan.parameters_m
-        else "size unknown here"
-    )
-    time = (
-        "unknown: the model's size is not known"
-        if plan.duration_s is None
-        else f"{numbers.duration(plan.duration_s.low)} to {numbers.duration(plan.duration_s.high)}"
-    )
-    cost = "unknown" if plan.cost_usd is None else f"{numbers.usd(plan.cost_usd.low)} to {numbers.usd(plan.cost_usd.high)}"
-    fits = {True: "fits the budget", False: "may exceed the budget: training would save and stop", None: "budget cannot be checked"}[
-        plan.fits_budget
-    ]
+    time = "unknown: the model's size is not known" if plan.duration_s is None else _span(plan.duration_s, numbers.duration)
+    cost = "unknown" if plan.cost_usd is None else _span(plan.cost_usd, numbers.usd)
+    budget = f"{plan.max_cost_usd:.2f} USD ({numbers.usd(plan.spent_usd)} spent already)"
     suites = ", ".join(f"{name} ({'all' if most is None else f'at most {most}'})" for name, most in plan.suites.items())
     facts = {
-        "manifest": f"{plan.name}  {plan.manifest_id}", "dataset": f"{plan.dataset_id}  ({rows})", "base model": f"{plan.base}  ({size})",
+        "manifest": f"{plan.name}  {plan.manifest_id}", "dataset": f"{plan.dataset_id}  ({rows})", "base model": f"{plan.base}  ({_size(plan.parameters_m)})",
         "training": f"{plan.steps:,} steps, {plan.tokens.low:,.0f} to {plan.tokens.high:,.0f} tokens", "time": time,
-        "cost": f"{cost} of {plan.max_cost_usd:.2f} USD ({numbers.usd(plan.spent_usd)} spent already): {fits}", "evaluation": suites, "judged by": f"policy {plan.policy}",
+        "cost": f"{cost} of {budget}: {_FITS[plan.fits_budget]}", "evaluation": suites, "judged by": f"policy {plan.policy}",
     }  # fmt: skip
     changes = [plain(f"  {c.key}: {c.before} -> {c.after}") for c in plan.changes]
-    heading = (
-        [Text(""), Text(f"changed since {short(plan.previous)}:" if changes else f"no change since {short(plan.previous)}")]
-        if plan.previous
-        else []
-    )
+    before = short(plan.previous or "")
+    since = f"changed since {before}:" if changes else f"no change since {before}"
+    heading = [Text(""), Text(since)] if plan.previous else []
     return Group(facts_table(facts), *heading, *changes)
+
+
+def _span(found: Range, shown: Callable[[float], str]) -> str:
+    return f"{shown(found.low)} to {shown(found.high)}"
+
+
+def _size(parameters_m: float | None) -> str:
+    if parameters_m is None:
+        return "size unknown here"
+    return f"{parameters_m:,.0f} million parameters" if parameters_m >= 1 else "tiny"
 
 
 def doctor_view(checks: Sequence[Mapping[str, Any]]) -> RenderableType:
