@@ -103,10 +103,15 @@ def plan_view(plan: Plan) -> RenderableType:
     budget = f"{plan.max_cost_usd:.2f} USD ({numbers.usd(plan.spent_usd)} spent already)"
     suites = ", ".join(f"{name} ({'all' if most is None else f'at most {most}'})" for name, most in plan.suites.items())
     facts = {
-        "manifest": f"{plan.name}  {plan.manifest_id}", "dataset": f"{plan.dataset_id}  ({rows})", "base model": f"{plan.base}  ({_size(plan.parameters_m)})",
-        "training": f"{plan.steps:,} steps, {plan.tokens.low:,.0f} to {plan.tokens.high:,.0f} tokens", "time": time,
-        "cost": f"{cost} of {budget}: {_FITS[plan.fits_budget]}", "evaluation": suites, "judged by": f"policy {plan.policy}",
-    }  # fmt: skip
+        "manifest": f"{plan.name}  {plan.manifest_id}",
+        "dataset": f"{plan.dataset_id}  ({rows})",
+        "base model": f"{plan.base}  ({_size(plan.parameters_m)})",
+        "training": f"{plan.steps:,} steps, {plan.tokens.low:,.0f} to {plan.tokens.high:,.0f} tokens",
+        "time": time,
+        "cost": f"{cost} of {budget}: {_FITS[plan.fits_budget]}",
+        "evaluation": suites,
+        "judged by": f"policy {plan.policy}",
+    }
     changes = [plain(f"  {c.key}: {c.before} -> {c.after}") for c in plan.changes]
     before = short(plan.previous or "")
     since = f"changed since {before}:" if changes else f"no change since {before}"
