@@ -16,7 +16,9 @@ MODULES = sorted((ROOT / "pe_training").rglob("*.py"))
 
 
 def test_rooms_import_only_rooms_below_them() -> None:
-    done = subprocess.run(["lint-imports", "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout
 
 
