@@ -51,8 +51,9 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(3)
     except OSError as error:
-        hint = "free some space or check the permissions, then run the same command again; nothing is half-written"
-        fail(PeError(Kind.INFRASTRUCTURE, error.strerror or str(error), where=str(error.filename or ""), hint=hint), as_json=as_json)
+        from pe_training.storage.durable import world_error
+
+        fail(world_error(error, doing="the operating system refused"), as_json=as_json)
     except Exception as error:
         if not hasattr(error, "format_message"):  # not a usage error of typer's, whose base class is private
             raise

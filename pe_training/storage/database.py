@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.storage.locks import exclusive
@@ -20,10 +20,10 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 def open_database(url: str, *, lock: Path) -> sa.Engine:
     """Engine for ``url`` with the newest schema. ``lock`` keeps first users apart while they create it."""
-    parsed = sa.make_url(url)
+    parsed = _parsed(url)
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(parsed)
+    engine = _engine(parsed)
     if parsed.get_backend_name() == "sqlite":
         sa.event.listen(engine, "connect", _configure_sqlite)
         sa.event.listen(engine, "begin", _begin_immediate)
@@ -32,6 +32,22 @@ def open_database(url: str, *, lock: Path) -> sa.Engine:
             with exclusive(lock):
                 _migrate(engine)
     return engine
+
+
+def _parsed(url: str) -> sa.URL:
+    try:
+        return sa.make_url(url)
+    except ArgumentError:
+        hint = "write it like sqlite:////folder/registry.sqlite or postgresql+psycopg2://user@host/name"
+        raise PeError(Kind.INPUT, "is not a database URL", where="PE_DATABASE_URL", hint=hint) from None
+
+
+def _engine(url: sa.URL) -> sa.Engine:
+    try:
+        return sa.create_engine(url)
+    except (ModuleNotFoundError, NoSuchModuleError):
+        hint = "install the driver that the URL names, or unset PE_DATABASE_URL to use SQLite"
+        raise PeError(Kind.INPUT, f"no driver for {url.drivername} is installed", where="PE_DATABASE_URL", hint=hint) from None
 
 
 @contextmanager

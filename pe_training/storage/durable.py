@@ -18,6 +18,17 @@ from typing import BinaryIO
 from pe_training.core.errors import Kind, PeError
 
 TEMPORARY_PREFIX = ".writing-"
+_WRITABLE = "set PE_HOME to a folder that can be written"
+_HINTS = {
+    errno.ENOSPC: "free some space and run the same command again; nothing was half-written",
+    errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
+    errno.EACCES: f"check the permissions, or {_WRITABLE}",
+    errno.EPERM: f"check the permissions, or {_WRITABLE}",
+    errno.EROFS: f"the disk is mounted read-only; {_WRITABLE}",
+    errno.ENOENT: _WRITABLE,
+    errno.ENOTDIR: f"a file is in the way; {_WRITABLE}",
+    errno.EEXIST: f"a file is in the way; {_WRITABLE}",
+}
 
 
 @contextmanager
@@ -26,15 +37,14 @@ def world_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hints = {
-            errno.ENOSPC: "free some space and run the same command again; nothing was half-written",
-            errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
-            errno.EACCES: "check the permissions of this folder",
-            errno.EROFS: "the disk is mounted read-only; set PE_HOME to a writable folder",
-        }
-        reason = os.strerror(error.errno) if error.errno else type(error).__name__
-        hint = hints.get(error.errno or 0, "the disk or network below it failed")
-        raise PeError(Kind.INFRASTRUCTURE, f"cannot write: {reason}", where=str(error.filename or path), hint=hint) from error
+        raise world_error(error, doing="cannot write", path=path) from error
+
+
+def world_error(error: OSError, *, doing: str, path: Path | None = None) -> PeError:
+    """The operating system's refusal as an error for people; ``path`` where the error itself names none."""
+    reason = os.strerror(error.errno) if error.errno else type(error).__name__
+    hint = _HINTS.get(error.errno or 0, "the disk or network below it failed")
+    return PeError(Kind.INFRASTRUCTURE, f"{doing}: {reason}", where=str(error.filename or path or "") or None, hint=hint)
 
 
 def write_durably(path: Path, write: Callable[[BinaryIO], object], *, mode: int = 0o644) -> None:

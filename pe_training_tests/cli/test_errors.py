@@ -150,3 +150,29 @@ def test_help_lists_every_verb_and_answers_at_once(home: Path) -> None:
         "doctor",
     ):
         assert f"  {verb} " in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("variables", "error"),
+    [
+        (
+            {"PE_DATABASE_URL": "nonsense"},
+            "error: PE_DATABASE_URL: is not a database URL\n"
+            "  hint: write it like sqlite:////folder/registry.sqlite or postgresql+psycopg2://user@host/name\n",
+        ),
+        (
+            {"PE_DATABASE_URL": "postgresql+psycopg2://user:secret@127.0.0.1:1/x"},
+            "error: PE_DATABASE_URL: no driver for postgresql+psycopg2 is installed\n"
+            "  hint: install the driver that the URL names, or unset PE_DATABASE_URL to use SQLite\n",
+        ),
+        (
+            {"PE_HOME": "/proc/nowhere"},
+            "error: /proc/nowhere: the operating system refused: No such file or directory\n"
+            "  hint: set PE_HOME to a folder that can be written\n",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_named_and_no_secret_with_it(tmp_path: Path, variables: dict[str, str], error: str) -> None:
+    result = pe("ls", "ck", home=tmp_path, **variables)
+    assert result.code in (2, 3)
+    assert result.stderr == error
