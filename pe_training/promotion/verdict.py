@@ -195,3 +195,7 @@ def _require_same_chain(report: EvaluationReport, checkpoint: Checkpoint, manife
     if report.line != checkpoint.line or run.recipe != manifest.recipe():
         message = f"manifest {short(manifest.id)} did not ask for {short(checkpoint.id)}: its recipe is another"
         raise PeError(Kind.REFUSED, message, where=manifest.id, hint="judge a report under the manifest that its run came from")
+    asked = {name: use.digest for name, use in report.suites.items()}
+    if asked != manifest.suites:
+        message = f"report {short(report.id)} answers other suites than manifest {short(manifest.id)} pins"
+        raise PeError(Kind.REFUSED, message, where=report.id, hint="judge a report under the manifest that it was made for")

@@ -311,3 +311,13 @@ def test_a_policy_without_a_blocking_rule_is_inconclusive_and_says_so(tmp_path: 
     chain = factory.make_chain(state, policy="dev", text=text)
     decision = factory.judged(state, chain)
     assert headline(decision) == "inconclusive: policy dev has no blocking rule for this model's task"
+
+
+def test_a_manifest_that_pins_other_suites_cannot_judge_the_report(tmp_path: Path) -> None:
+    state = factory.new_state(tmp_path)
+    chain = factory.make_chain(state)
+    easier = chain.manifest.model_copy(update={"suites": {"safety": "sha256:" + "0" * 64}})
+    state.registry.put(easier)
+    with pytest.raises(PeError, match="answers other suites than") as caught:
+        judge(chain.report.id, manifest_id=easier.id, state=state)
+    assert caught.value.kind == Kind.REFUSED
