@@ -1,4 +1,4 @@
-"""One finished smoke run, shared by the tests that only look at it."""
+"""What all tests share: how Hypothesis looks for counterexamples, and one finished smoke run for the tests that only look at it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pe_training_tests.e2e.chain import SMOKE, Ended, pe
+
+# Time is no property here: an example that syncs a file on a busy machine takes as long as it takes.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 
 @pytest.fixture(scope="session")

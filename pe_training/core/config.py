@@ -2,13 +2,14 @@
 
 A typo in a training manifest once cost a night on eight GPUs because the key was silently ignored. So: YAML 1.2 (``1e-4``
 is a number, ``no`` is a string, a duplicate key is an error), no tags, no aliases beyond a small budget, and every
-complaint as ``file:line:column: message`` with the closest allowed key.
+complaint as ``file:line:column: message`` with the closest allowed key. What JSON cannot hold exactly is refused here, where
+it has a line number, because records are named by their canonical JSON.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -16,14 +17,17 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.constructor import ConstructorError, RoundTripConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.tokens import AliasToken, TagToken
+from ruamel.yaml.tokens import AliasToken, DirectiveToken, TagToken
 
 from pe_training.core.errors import Kind, PeError
 
 MAX_FILE_BYTES = 1_000_000
 MAX_ALIASES = 20
 MAX_DEPTH = 40
+MAX_VALUES = 100_000  # after aliases are written out: twenty of them can multiply a file a thousandfold
+MAX_INTEGER = 2**53 - 1  # beyond it JSON numbers are not exact (RFC 8785, section 3.2.2.3)
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
@@ -52,13 +56,31 @@ def parse_config(text: str, model: type[ModelT], *, name: str) -> ModelT:
     if not isinstance(tree, CommentedMap):
         raise PeError(Kind.INPUT, "must be a mapping of keys to values", where=f"{name}:1:1", hint="see `pe schema --help`")
     try:
-        return model.model_validate(_plain(tree))
+        return model.model_validate(_plain(tree, name=name, budget=iter(range(MAX_VALUES))))
     except ValidationError as error:
         raise _located(error, tree, model, name) from None
 
 
+class _Constructor(RoundTripConstructor):
+    """Says where a value stands that cannot be read, or that would not survive as JSON."""
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            value = super().construct_object(node, deep=deep)
+        except (ValueError, AttributeError) as error:  # e.g. 2026-02-30; ruamel's own slip on a mapping merged into itself
+            reason = "not a date" if node.tag.endswith(":timestamp") else "not a value that can be read"
+            raise ConstructorError(None, None, reason, node.start_mark) from error
+        if isinstance(value, int) and abs(value) > MAX_INTEGER:
+            raise ConstructorError(None, None, f"an integer beyond {MAX_INTEGER:,} is not exact in JSON", node.start_mark)
+        if isinstance(value, str) and not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            raise ConstructorError(None, None, "half of a surrogate pair is not text", node.start_mark)
+        return value
+
+
 def _parse_yaml(text: str, name: str) -> Any:
     yaml = YAML(typ="rt", pure=True)
+    yaml.Constructor = _Constructor
+    yaml.composer.warn_double_anchors = False
     try:
         aliases = depth = 0
         for token in yaml.scan(StringIO(text)):
@@ -69,6 +91,8 @@ def _parse_yaml(text: str, name: str) -> Any:
             )
             if isinstance(token, TagToken):
                 raise _at(name, token.start_mark, "YAML tags are not allowed", "write plain values")
+            if isinstance(token, DirectiveToken) and (token.name, token.value) != ("YAML", (1, 2)):
+                raise _at(name, token.start_mark, "YAML directives are not allowed", "remove this line; files are read as YAML 1.2")
             if aliases > MAX_ALIASES or depth > MAX_DEPTH:
                 raise _at(name, token.start_mark, "too deeply nested or too many aliases", "write the values out")
         return yaml.load(text)
@@ -78,6 +102,8 @@ def _parse_yaml(text: str, name: str) -> Any:
         raise _at(name, mark, message, "fix the YAML syntax here") from None
     except YAMLError as error:
         raise PeError(Kind.INPUT, str(error).splitlines()[0], where=name, hint="fix the YAML syntax") from None
+    except (ValueError, OverflowError):  # chr() inside ruamel's scanner
+        raise PeError(Kind.INPUT, "an escape stands for no character", where=name, hint="fix the \\U escape") from None
 
 
 def _at(name: str, mark: Any, message: str, hint: str) -> PeError:
@@ -85,12 +111,14 @@ def _at(name: str, mark: Any, message: str, hint: str) -> PeError:
     return PeError(Kind.INPUT, message, where=where, hint=hint)
 
 
-def _plain(node: Any) -> Any:
-    """ruamel's annotated tree as plain Python values, so that strict pydantic accepts them."""
+def _plain(node: Any, *, name: str, budget: Iterator[int]) -> Any:
+    """ruamel's annotated tree as plain Python values, so that strict pydantic accepts them; aliases are written out."""
+    if next(budget, None) is None:
+        raise PeError(Kind.INPUT, f"holds more than {MAX_VALUES:,} values", where=name, hint="is this really a config file?")
     if isinstance(node, CommentedMap):
-        return {_scalar(key): _plain(value) for key, value in node.items()}
+        return {_scalar(key): _plain(value, name=name, budget=budget) for key, value in node.items()}
     if isinstance(node, CommentedSeq):
-        return [_plain(value) for value in node]
+        return [_plain(value, name=name, budget=budget) for value in node]
     return _scalar(node)
 
 
@@ -135,6 +163,8 @@ def _position(tree: Any, path: list[Any], *, at_key: bool) -> tuple[int, int]:
     node, position = tree, (tree.lc.line + 1, tree.lc.col + 1)
     for index, part in enumerate(path):
         last = index == len(path) - 1
+        if isinstance(node, CommentedMap) and part not in node.lc.data:
+            return position  # merged in by `<<`: the mapping that it was merged into is where it stands
         if isinstance(node, CommentedMap):
             line, column = node.lc.key(part) if at_key and last else node.lc.value(part)
         else:

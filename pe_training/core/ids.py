@@ -24,8 +24,8 @@ KINDS = {
     "ev": "evaluation report",
     "pd": "promotion decision",
 }
-_ID = re.compile(rf"^({'|'.join(KINDS)})_[0-9a-f]{{{ID_HEX_DIGITS}}}$")
-_DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
+_ID = re.compile(rf"({'|'.join(KINDS)})_[0-9a-f]{{{ID_HEX_DIGITS}}}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CHUNK_BYTES = 1 << 20
 
 
@@ -66,12 +66,12 @@ def kind_of(identifier: str) -> str:
 
 def is_id(text: str) -> bool:
     """Whether ``text`` is a whole id of a known kind."""
-    return bool(_ID.match(text))
+    return bool(_ID.fullmatch(text))
 
 
 def is_digest(text: str) -> bool:
     """Whether ``text`` is a whole ``sha256:`` digest."""
-    return bool(_DIGEST.match(text))
+    return bool(_DIGEST.fullmatch(text))
 
 
 def short(identifier: str) -> str:

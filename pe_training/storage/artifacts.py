@@ -89,10 +89,9 @@ class ArtifactStore:
     def checkout(self, files: Iterable[Attachment], folder: Path) -> Path:
         """Lay verified ``files`` out under their names in ``folder`` (hard links where possible); returns it."""
         for attachment in files:
-            target = (folder / attachment.path).absolute()
-            if not target.is_relative_to(folder.absolute()) or ".." in Path(attachment.path).parts:
+            if not _stays_inside(folder, attachment.path):
                 raise PeError(Kind.CORRUPT, f"attachment name leaves its folder: {attachment.path!r}", where=short(attachment.digest))
-            source = self.local_path(attachment.digest)
+            source, target = self.local_path(attachment.digest), folder / attachment.path
             with world_errors(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.unlink(missing_ok=True)
@@ -151,3 +150,11 @@ class ArtifactStore:
         assert self._local is not None
         name = digest.removeprefix("sha256:")
         return self._local / "sha256" / name[:2] / name
+
+
+def _stays_inside(folder: Path, name: str) -> bool:
+    """Whether ``name`` is a file below ``folder``, also through links that lie there already."""
+    parts = Path(name).parts
+    if not parts or ".." in parts or "\0" in name or Path(name).is_absolute():
+        return False
+    return (folder / name).parent.resolve().is_relative_to(folder.resolve())

@@ -104,8 +104,12 @@ class Registry:
         return self._load(t.records.c.id == identifier, model)
 
     def answer(self, key: str, model: type[RecordT]) -> RecordT | None:
-        """The record that answers ``key`` (see :meth:`Record.key`), or ``None``."""
-        return self._load((t.records.c.kind == model.kind) & (t.records.c.key == key), model)
+        """The record that answers ``key`` (see :meth:`Record.key`), or ``None``. Raises corrupt if it answers another question."""
+        record = self._load((t.records.c.kind == model.kind) & (t.records.c.key == key), model)
+        if record is not None and record.key() != key:
+            message = f"{short(record.id)} is filed under a question that it does not answer"
+            raise PeError(Kind.CORRUPT, message, where=record.id, hint="restore the registry from a backup")
+        return record
 
     def the_answer(self, key: str, model: type[RecordT]) -> RecordT:
         """As :meth:`answer`, after work that must have left one. Raises infrastructure if it has not."""
@@ -127,7 +131,7 @@ class Registry:
     def resolve(self, text: str) -> str:
         """The whole id that ``text`` (an id or its beginning) stands for. Raises not_found, or input when ambiguous."""
         prefix = kind_of(text)
-        if prefix not in KINDS or "_" not in text:
+        if prefix not in KINDS or "_" not in text or not text.isascii():
             raise PeError(Kind.INPUT, f"{text!r} is not an id", hint=f"ids begin with {', '.join(kind + '_' for kind in KINDS)}")
         upper = text[:-1] + chr(ord(text[-1]) + 1)
         with self.reading() as connection:

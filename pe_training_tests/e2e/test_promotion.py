@@ -1,0 +1,72 @@
+"""Stages as an operator moves them: promoted only with a pass, never skipping, taken back in one step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pe_training_tests.e2e.chain import pe, smoke_with
+
+pytestmark = pytest.mark.slow
+RULES = """\
+rules:
+  - id: held-out-loss
+    title: Change of held-out loss against the base model
+    suite: accuracy
+    metric: loss
+    of: difference
+    bound: at_most
+    threshold: 0.0
+    unit: nats
+    min_n: 10
+"""
+
+
+@pytest.fixture(scope="module")
+def policies(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Policies that a tiny model can pass: it must have learnt something."""
+    folder = tmp_path_factory.mktemp("policies")
+    for stage, below in (("staging", "training"), ("production", "staging")):
+        head = f"apiVersion: pe-training/policy-v1\nname: {stage}\nstage: {stage}\nrequires_stage: {below}\ndescription: For a test.\n"
+        (folder / f"{stage}.yaml").write_text(head + RULES)
+    return str(folder)
+
+
+def test_a_checkpoint_goes_up_stage_by_stage_and_back(tmp_path: Path, policies: str) -> None:
+    home, variables = tmp_path / "home", {"PE_POLICIES": policies, "PE_ACTOR": "the operator"}
+    first = pe("run", smoke_with(tmp_path, ("policy: dev", "policy: staging")), "--json", home=home, **variables).json
+    assert _stages(home) == {"training": first["checkpoint"], "staging": first["checkpoint"]}
+
+    dry = pe("promote", first["checkpoint"][:12], "--to", "production", "--dry-run", "--json", home=home, **variables)
+    assert dry.json["applied"] is False
+    assert "production" not in _stages(home)
+    done = pe("promote", first["checkpoint"], "--to", "production", "--reason", "first release", "--json", home=home, **variables)
+    assert (done.code, done.json["actor"], done.json["to_id"]) == (0, "the operator", first["checkpoint"])
+
+    path = smoke_with(tmp_path, ("policy: dev", "policy: staging"), ("seed: 17", "seed: 18"))
+    second = pe("run", path, "--json", home=home, **variables).json
+    assert second["checkpoint"] != first["checkpoint"]
+    assert pe("promote", second["checkpoint"], "--to", "production", home=home, **variables).code == 0
+    again = pe("promote", second["checkpoint"], "--to", "production", "--json", home=home, **variables)
+    assert (again.code, again.json["error"]["kind"]) == (1, "conflict")
+
+    back = pe("rollback", "production", "--line", "smoke", "--reason", "drill", "--json", home=home, **variables)
+    assert back.json["to_id"] == first["checkpoint"]
+    assert _stages(home)["production"] == first["checkpoint"]
+    shown = pe("stages", "--line", "smoke", home=home)
+    assert "rollback by the operator: drill" in " ".join(shown.stdout.split())
+    assert pe("verify", home=home).code == 0
+
+
+def test_the_shipped_policies_refuse_the_tiny_model_with_every_reason(finished: tuple[Path, object], own_home: Path) -> None:
+    checkpoint = pe("ls", "ck", "--json", home=own_home).json["records"][0]["id"]
+    refused = pe("promote", checkpoint, "--to", "staging", home=own_home)
+    assert refused.code == 1
+    assert "may not enter staging" in refused.stderr
+    decision = refused.stderr.partition("`pe show ")[2].partition("`")[0]
+    assert "staging judges from 30 examples on" in " ".join(pe("show", decision, home=own_home).stdout.split())
+
+
+def _stages(home: Path) -> dict[str, str]:
+    return {pointer["stage"]: pointer["checkpoint_id"] for pointer in pe("stages", "--json", home=home).json["stages"]}
