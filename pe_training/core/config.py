@@ -19,15 +19,16 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import ConstructorError, RoundTripConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.tokens import AliasToken, DirectiveToken, TagToken
 
 from pe_training.core.errors import Kind, PeError
+from pe_training.core.ids import MAX_INTEGER
 
 MAX_FILE_BYTES = 1_000_000
 MAX_ALIASES = 20
 MAX_DEPTH = 40
 MAX_VALUES = 100_000  # after aliases are written out: twenty of them can multiply a file a thousandfold
-MAX_INTEGER = 2**53 - 1  # beyond it JSON numbers are not exact (RFC 8785, section 3.2.2.3)
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
@@ -75,6 +76,12 @@ class _Constructor(RoundTripConstructor):
         if isinstance(value, str) and not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
             raise ConstructorError(None, None, "half of a surrogate pair is not text", node.start_mark)
         return value
+
+    def construct_mapping(self, node: Any, maptyp: Any, deep: bool = False) -> Any:  # type: ignore[override]  # as its parent does
+        for key, _ in node.value:
+            if not isinstance(key, ScalarNode):
+                raise ConstructorError(None, None, "a key must be a plain word", key.start_mark)
+        return super().construct_mapping(node, maptyp, deep=deep)
 
 
 def _parse_yaml(text: str, name: str) -> Any:

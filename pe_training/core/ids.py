@@ -16,6 +16,7 @@ import rfc8785
 
 ID_HEX_DIGITS = 32
 SHORT_HEX_DIGITS = 10
+MAX_INTEGER = 2**53 - 1  # beyond it JSON numbers are not exact (RFC 8785, section 3.2.2.3)
 KINDS = {
     "ds": "dataset version",
     "mf": "manifest",

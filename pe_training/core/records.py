@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from pe_training.core.ids import canonical_json, digest_json, make_id
+from pe_training.core.ids import MAX_INTEGER, canonical_json, digest_json, make_id
 
 
 class Frozen(BaseModel):
@@ -79,5 +79,15 @@ class Record(Frozen):
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what :meth:`to_json` wrote. Raises pydantic's ValidationError when it does not fit."""
-        return cls.model_validate(json.loads(text), strict=False)
+        """Read what :meth:`to_json` wrote. Raises ValueError (pydantic's among them) when it does not fit."""
+        return cls.model_validate(json.loads(text, parse_int=_number, parse_constant=_no_number), strict=False)
+
+
+def _number(text: str) -> int | float:
+    """A JSON number without a fraction. Canonical JSON writes the float 1e16 as 10000000000000000 and holds no such integer."""
+    number = int(text)
+    return number if abs(number) <= MAX_INTEGER else float(text)
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no JSON")

@@ -29,6 +29,11 @@ class Sample(Record):
     inner: Inner = Inner()
 
 
+class Recipe(Record):
+    kind: ClassVar[str] = "run"
+    recipe: dict[str, Any]
+
+
 class Named(Sample):
     def identity(self) -> dict[str, Any]:
         return {"number": self.number}
@@ -39,6 +44,12 @@ def test_a_record_comes_back_as_it_was(number: float, note: str | None, words: l
     record = Sample(number=number, note=note, inner=Inner(words=tuple(words)))
     back = Sample.from_json(record.to_json())
     assert (back, back.id, back.to_json()) == (record, record.id, record.to_json())
+
+
+@given(FINITE | st.floats(min_value=2**53) | st.integers(-(2**53) + 1, 2**53 - 1))
+def test_a_number_without_a_declared_type_comes_back_under_the_same_id(number: float) -> None:
+    record = Recipe(recipe={"hyperparameters": {"max_grad_norm": number}})
+    assert Recipe.from_json(record.to_json()).id == record.id
 
 
 @given(FINITE, st.text(), st.text())
