@@ -27,10 +27,9 @@ def open_database(url: str, *, lock: Path) -> sa.Engine:
     if parsed.get_backend_name() == "sqlite":
         sa.event.listen(engine, "connect", _configure_sqlite)
         sa.event.listen(engine, "begin", _begin_immediate)
-    with database_errors(url):
+    with database_errors(url), exclusive(lock):  # the first look too: switching a fresh file to WAL does not wait for others
         if _schema_version(engine) != SCHEMA_VERSION:
-            with exclusive(lock):
-                _migrate(engine)
+            _migrate(engine)
     return engine
 
 
@@ -72,7 +71,7 @@ def database_errors(where: str) -> Iterator[None]:
 def _configure_sqlite(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # SQLAlchemy's "begin" event starts transactions instead
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
+    for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

@@ -2,55 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.panel import Panel
-from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree as RichTree
 
 from pe_training.core.ids import KINDS, short
 from pe_training.datasets.record import DatasetVersion
-from pe_training.datasets.report import ValidationReport
-from pe_training.evaluation.record import EvaluationReport
+from pe_training.datasets.report import Check, ValidationReport
+from pe_training.evaluation.record import EvaluationReport, Metric
 from pe_training.lineage.trace import Tree
 from pe_training.promotion.record import Outcome, PromotionDecision
-from pe_training.promotion.verdict import headline
-from pe_training.views import numbers
+from pe_training.views import numbers, words
+from pe_training.views.layout import BLANK, MARKS, STYLES, ByWidth, facts, mark, plain, table, under
 from pe_training.views.markdown import HEADLINE
 
-_STYLE = {"pass": "green", "fail": "red", "inconclusive": "yellow", "not_applicable": "dim"}
-_MARK = {"pass": "\N{CHECK MARK}", "fail": "\N{BALLOT X}", "inconclusive": "?", "not_applicable": "-"}
-
-
-def plain(text: object, style: str = "") -> Text:
-    """Text from data: control characters shown as a replacement mark, markup not interpreted."""
-    shown = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(text))
-    return Text(shown, style=style)
+SHOWN_PROBLEMS = 3
+WIDE_COLUMNS = 110
 
 
 def run_view(
     decision: PromotionDecision, report: EvaluationReport, tree: Tree, *, cost_usd: Decimal, page: Path, reused: bool, manifest_path: Path
 ) -> list[RenderableType]:
-    """The answer of ``pe run``, most important first and last."""
-    first: list[RenderableType] = (
-        [plain("Nothing changed: everything below exists already and nothing was done again.", "bold")] if reused else []
-    )
+    """The answer of ``pe run``, most important last, where the eye is when a command ends."""
+    first = [Text("Nothing changed: everything below exists already and nothing was done again.", "bold"), BLANK]
     return [
-        *first,
+        *(first if reused else ()),
         comparison_table(report),
         lineage_tree(tree),
         rules_table(decision),
         verdict_panel(decision),
-        facts_table({"cost": numbers.usd(cost_usd), "evidence page": page}),
-        Text(""),
+        facts({"cost": numbers.usd(cost_usd), "evidence page": page}),
+        BLANK,
         Text("Next:", style="bold"),
-        *_next(decision, manifest_path),
+        _next(decision, manifest_path),
     ]
 
 
@@ -60,45 +50,33 @@ def decision_view(decision: PromotionDecision) -> RenderableType:
 
 
 def verdict_panel(decision: PromotionDecision) -> Panel:
-    """Verdict in words, what it means, and what it was about."""
-    body = Group(
-        plain(headline(decision)),
-        plain(f"model line {decision.line}, checkpoint {short(decision.checkpoint_id)}, decision {short(decision.id)}", "dim"),
+    """Verdict in words, what it allows, how the rules fell out, and what it was about."""
+    about = f"model line {decision.line}, policy {decision.policy_name}, {short(decision.checkpoint_id)}, {short(decision.id)}"
+    return Panel(
+        Group(plain(f"{words.permission(decision)}. {words.summary(decision)}"), plain(about, "dim")),
+        title=Text(f"{MARKS[decision.verdict]} {numbers.VERDICT_WORDS[decision.verdict]}", style=f"bold {STYLES[decision.verdict]}"),
+        title_align="left",
+        border_style=STYLES[decision.verdict],
+        padding=(0, 1),
     )
-    title = f"{_MARK[decision.verdict]} {numbers.VERDICT_WORDS[decision.verdict]} - {decision.stage}"
-    return Panel(body, title=title, title_align="left", border_style=_STYLE[decision.verdict], padding=(0, 1))
 
 
 def rules_table(decision: PromotionDecision) -> RenderableType:
     """Every rule of the policy with its reason, worst first."""
-    order = ("fail", "inconclusive", "pass", "not_applicable")
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(ratio=1)
-    for outcome in sorted(decision.outcomes, key=lambda o: order.index(o.verdict)):
-        table.add_row(Text(f"{_MARK[outcome.verdict]} {_word(outcome)}", style=_STYLE[outcome.verdict]), plain(outcome.reason))
-    return Group(Rule(f"what policy {decision.policy_name} asks", align="left", style="dim"), Padding(table, (0, 0, 1, 1)))
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(ratio=1)
+    for outcome in words.worst_first(decision.outcomes):
+        grid.add_row(Text(f"{MARKS[outcome.verdict]} {_word(outcome)}", style=STYLES[outcome.verdict]), plain(outcome.reason))
+    return under(f"what policy {decision.policy_name} asks", grid)
 
 
 def comparison_table(report: EvaluationReport) -> RenderableType:
     """Headline measures, tuned against base on the same examples."""
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for name, justify in (("measure", "left"), ("tuned", "right"), ("base", "right"), ("difference", "right"), ("n", "right")):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for m in report.metrics:
-        if m.slice == "all" and m.name in HEADLINE and m.suite != "judge":
-            found = numbers.estimate(m.tuned, m.unit) if m.tuned else "insufficient"
-            n = str(m.tuned.n) if m.tuned else "-"
-            table.add_row(
-                plain(f"{m.suite}: {m.name.replace('_', ' ')}"),
-                found,
-                numbers.estimate(m.base, m.unit),
-                numbers.difference(m.difference, m.unit),
-                n,
-            )
-    asked = ", ".join(f"{name} {use.used} of {use.available}" for name, use in report.suites.items())
-    head = Rule("what the model showed (95 % intervals)", align="left", style="dim")
-    return Group(head, Padding(table, (0, 0, 0, 1)), Padding(plain(f"examples used: {asked}", "dim"), (0, 0, 1, 1)))
+    headline = [m for m in report.metrics if m.slice == "all" and m.name in HEADLINE and m.suite != "judge"]
+    asked = ", ".join(f"{name} {use.used:,} of {use.available:,}" for name, use in report.suites.items())
+    shapes = ByWidth(wide=_wide(headline), narrow=_narrow(headline), columns=WIDE_COLUMNS)
+    return under("what the model showed (95 % intervals)", shapes, plain(f"examples used: {asked}", "dim"))
 
 
 def lineage_tree(tree: Tree) -> RenderableType:
@@ -114,74 +92,93 @@ def lineage_tree(tree: Tree) -> RenderableType:
                 grow(child, twig)
         return branch
 
-    return Group(
-        Rule("where it comes from", align="left", style="dim"), Padding(grow(tree, RichTree(_node(tree), guide_style="dim")), (0, 0, 1, 1))
-    )
+    return under("where it comes from", grow(tree, RichTree(_node(tree), guide_style="dim")))
 
 
 def validation_table(report: ValidationReport) -> RenderableType:
-    """Every check of a release; where it failed and how often, never the text."""
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for name in ("", "check", "found", "allowed", "where"):
-        table.add_column(name, overflow="fold")
+    """Every check of a release, those that failed first; where and how often, never the text."""
+    made = table("passed", "check", ">found", "allowed", "where")
     for check in sorted(report.checks, key=lambda c: c.passed):
-        mark = Text("\N{CHECK MARK}", "green") if check.passed else Text("\N{BALLOT X} no", "red")
-        sign = "at most" if check.bound == "at_most" else "at least"
-        where = ", ".join(check.where[:3]) + (f" and {len(check.where) - 3} more" if len(check.where) > 3 else "")
-        table.add_row(mark, plain(check.name), f"{check.observed:g}", f"{sign} {check.threshold:g}", plain(where))
-        for problem in () if check.passed else check.examples[:3]:
-            table.add_row("", "", "", "", plain(f"{problem.field}: {problem.message}" if problem.field else problem.message, "dim"))
-    return Group(table, Text(""), plain(report.summary, "bold"))
+        problems = [plain(f"{p.where}  {p.field}: {p.message}" if p.field else f"{p.where}  {p.message}") for p in check.examples]
+        left = check.failing - SHOWN_PROBLEMS
+        more = [plain(f"and {left:,} more", "dim")] if left > 0 and problems else []
+        allowed = f"{check.bound.replace('_', ' ')} {check.threshold:g}"
+        where = Group(*problems[:SHOWN_PROBLEMS], *more) if not check.passed else BLANK
+        made.add_row(mark(holds=check.passed), plain(check.name), _observed(check), allowed, where)
+    return Group(made, BLANK, plain(report.summary, "bold"))
 
 
 def acceptance_view(dataset: DatasetVersion, report: ValidationReport) -> RenderableType:
     """An accepted release and the version made from it."""
-    return Group(validation_table(report), Text(""), dataset_view(dataset))
+    return Group(validation_table(report), BLANK, dataset_view(dataset))
 
 
 def dataset_view(dataset: DatasetVersion) -> RenderableType:
     """Rows by family and split."""
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("family")
-    for split in dataset.splits:
-        table.add_column(split, justify="right")
+    made = table("family", *(f">{split}" for split in dataset.splits))
     for family, counts in sorted(dataset.families.items()):
-        table.add_row(plain(family), *(f"{counts.get(split, 0):,}" for split in dataset.splits))
-    table.add_row("all", *(f"{split.rows:,}" for split in dataset.splits.values()), style="bold")
+        made.add_row(plain(family), *(f"{counts.get(split, 0):,}" for split in dataset.splits))
+    made.add_row("all", *(f"{split.rows:,}" for split in dataset.splits.values()), style="bold")
     licences = ", ".join(f"{tag} {count:,}" for tag, count in sorted(dataset.licenses.items()))
-    return Group(facts_table({"dataset version": dataset.id, "name": dataset.name, "licences": licences}), Text(""), table)
+    return Group(facts({"dataset version": dataset.id, "name": dataset.name, "licences": licences}), BLANK, made)
 
 
-def _next(decision: PromotionDecision, manifest_path: Path) -> list[RenderableType]:
-    checkpoint = short(decision.checkpoint_id)
-    second = (
-        f"pe promote {checkpoint} --to production"
-        if decision.verdict == "pass" and decision.stage == "staging"
-        else f"pe run {manifest_path} --full"
-    )
-    why = "ask for the next stage" if "promote" in second else "every example of every suite, no second training"
-    table = Table.grid(padding=(0, 3, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(style="dim")
-    table.add_row(f"  pe verify {short(decision.id)}", "prove that nothing behind this verdict changed")
-    table.add_row(plain(f"  {second}"), why)
-    return [table]
+def _wide(metrics: Sequence[Metric]) -> Table:
+    made = table("measure", ">tuned", ">base", ">tuned minus base", "tuning was", ">n")
+    for m in metrics:
+        tuned = numbers.estimate(m.tuned, m.unit) if m.tuned else "insufficient"
+        made.add_row(_name(m), tuned, _base(m), numbers.difference(m.difference, m.unit), words.effect(m), _n(m))
+    return made
+
+
+def _narrow(metrics: Sequence[Metric]) -> Table:
+    made = table("measure", ">tuned", ">base", ">tuned minus base", ">n")
+    for m in metrics:
+        tuned, change = "insufficient", "-"
+        if m.tuned:
+            tuned = f"{numbers.value(m.tuned.value, m.unit)}\n{numbers.interval(m.tuned.low, m.tuned.high, m.unit)}"
+        if m.difference:
+            interval = numbers.interval(m.difference.low, m.difference.high, m.unit)
+            change = f"{numbers.change(m.difference, m.unit)}\n{interval}\n{words.effect(m)}"
+        made.add_row(_name(m), tuned, _base(m), change, _n(m))
+    return made
+
+
+def _name(metric: Metric) -> Text:
+    return plain(f"{metric.suite}: {words.measure(metric.name)}")
+
+
+def _base(metric: Metric) -> str:
+    return numbers.value(metric.base.value, metric.unit) if metric.base else "-"
+
+
+def _n(metric: Metric) -> str:
+    return f"{metric.tuned.n:,}" if metric.tuned else "-"
+
+
+def _observed(check: Check) -> str:
+    return f"{check.observed:,.0f}" if check.observed == int(check.observed) else f"{check.observed:.4g}"
+
+
+def _next(decision: PromotionDecision, manifest_path: Path) -> Table:
+    steps = {f"pe verify {short(decision.id)}": "prove that nothing behind this verdict changed"}
+    if decision.verdict == "pass" and decision.stage == "staging":
+        steps[f"pe promote {short(decision.checkpoint_id)} --to production"] = "ask for the next stage"
+    else:
+        steps[f"pe run {manifest_path} --full"] = "every example of every suite, no second training"
+    grid = Table.grid(padding=(0, 3, 0, 0))
+    grid.add_column(overflow="fold")
+    grid.add_column(style="dim")
+    for command, why in steps.items():
+        grid.add_row(plain(f"  {command}"), why)
+    return grid
 
 
 def _node(tree: Tree) -> Text:
-    return plain(f"{KINDS.get(tree.kind, tree.kind)}  {short(tree.id)}  {tree.label}")
+    node = plain(f"{KINDS.get(tree.kind, tree.kind)}  {short(tree.id)}  {tree.label}")
+    return node.append("  (there is more)", "dim") if tree.truncated else node
 
 
 def _word(outcome: Outcome) -> str:
     word = outcome.verdict.replace("_", " ")
     return f"{word} (warns)" if outcome.severity == "warn" and outcome.verdict in ("fail", "inconclusive") else word
-
-
-def facts_table(facts: Mapping[str, object]) -> Table:
-    """Names and values, one line each."""
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, text in facts.items():
-        table.add_row(name, plain(text))
-    return table

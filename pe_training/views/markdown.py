@@ -1,20 +1,28 @@
-"""Short Markdown for Dagster: the answer first, a few rounded numbers, under the 1,000 characters that it shows inline."""
+"""Short Markdown for Dagster: the answer first, a few rounded numbers, under the 1,000 characters that it shows inline.
+
+Text from data is cut, put on one line and stripped of what Markdown or HTML would act on, because Dagster renders it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from pe_training.core.ids import short
 from pe_training.costs.ledger import Charge
 from pe_training.datasets.record import DatasetVersion
-from pe_training.evaluation.record import EvaluationReport
+from pe_training.datasets.report import Check, ValidationReport
+from pe_training.evaluation.record import EvaluationReport, Metric
 from pe_training.manifests.plan import Plan
 from pe_training.promotion.pointers import Pointer
 from pe_training.promotion.record import Outcome, PromotionDecision
 from pe_training.training.record import Checkpoint
-from pe_training.views import numbers
+from pe_training.views import numbers, words
 
 LIMIT = 990
+MAX_ROWS = 7
+MAX_CELL = 60
+MORE_ROOM = 30  # for "and 1,234 more"
 HEADLINE = (
     "loss",
     "accuracy",
@@ -26,99 +34,106 @@ HEADLINE = (
     "largest_gap",
     "therapeutic_score",
 )
+_ACTIVE = str.maketrans({"|": "/", "<": "(", ">": ")", "`": "'", "[": "(", "]": ")", "*": "-", "\\": "/", "!": ".", "&": "+"})
 
 
 def decision_markdown(decision: PromotionDecision) -> str:
     """Verdict, then rules that did not pass before those that did."""
-    order = {"fail": 0, "inconclusive": 1, "pass": 2, "not_applicable": 3}
-    rows = [_rule(outcome) for outcome in sorted(decision.outcomes, key=lambda o: order[o.verdict])]
-    head = f"**{numbers.VERDICT_WORDS[decision.verdict]}** for {decision.stage} by policy `{decision.policy_name}`\n\n"
-    return _fit(head + "| | measure | found (95 %) | needed |\n|---|---|---|---|\n", rows)
+    head = f"**{numbers.VERDICT_WORDS[decision.verdict]}** {_cell(words.permission(decision))}. {_cell(words.summary(decision), 120)}"
+    rows = [_rule(outcome) for outcome in words.worst_first(decision.outcomes)]
+    return _table(head, ("verdict", "rule", "found (95 %)", "needed"), rows)
 
 
 def report_markdown(report: EvaluationReport) -> str:
     """Headline measures, tuned beside base."""
-    rows = [
-        f"| {m.suite} {m.name} | {numbers.estimate(m.tuned, m.unit)} | {numbers.estimate(m.base, m.unit)} | {m.tuned.n if m.tuned else 0} |"
-        for m in report.metrics
-        if m.slice == "all" and m.name in HEADLINE and m.suite != "judge"
-    ]
-    return _fit("| measure | tuned (95 %) | base | n |\n|---|---|---|---|\n", rows)
+    found = [m for m in report.metrics if m.slice == "all" and m.name in HEADLINE and m.suite != "judge"]
+    used = ", ".join(f"{name} {use.used:,} of {use.available:,}" for name, use in report.suites.items())
+    head = f"**{_cell(report.line)}**: tuned beside base, examples used: {_cell(used, 150)}"
+    return _table(head, ("measure", "tuned (95 %)", "base", "change", "n"), [_measure(m) for m in found])
 
 
 def checkpoint_markdown(checkpoint: Checkpoint) -> str:
     """What was trained and how held-out loss moved."""
+    moved = "fell" if checkpoint.val_loss < checkpoint.val_loss_before else "did not fall"
     return (
-        f"**{checkpoint.line}**, step {checkpoint.step}, {checkpoint.format} on `{checkpoint.base.ref}`\n\n"
-        f"held-out loss {checkpoint.val_loss_before:.3f} -> **{checkpoint.val_loss:.3f}** nats per target"
+        f"**{_cell(checkpoint.line)}**, step {checkpoint.step:,}, {_cell(checkpoint.format)} on {_cell(checkpoint.base.ref)}\n\n"
+        f"held-out loss {moved}: {checkpoint.val_loss_before:.3f} to **{checkpoint.val_loss:.3f}** nats per target"
     )
 
 
 def dataset_markdown(dataset: DatasetVersion) -> str:
-    """Rows by split and family."""
-    splits = ", ".join(f"{name} {split.rows:,}" for name, split in dataset.splits.items())
-    rows = [
-        f"| {_cell(family)} | {' | '.join(f'{counts.get(split, 0):,}' for split in dataset.splits)} |"
-        for family, counts in sorted(dataset.families.items(), key=lambda item: -sum(item[1].values()))
-    ]
-    columns = " | ".join(dataset.splits)
-    return _fit(
-        f"**{dataset.name}** {dataset.rows:,} rows ({splits})\n\n| family | {columns} |\n|---|{'---|' * len(dataset.splits)}\n", rows
-    )
+    """Rows by split and family, the largest first."""
+    splits = ", ".join(f"{_cell(name, 10)} {split.rows:,}" for name, split in dataset.splits.items())
+    families = sorted(dataset.families.items(), key=lambda item: (-sum(item[1].values()), item[0]))
+    rows = [[_cell(family), *(f"{counts.get(split, 0):,}" for split in dataset.splits)] for family, counts in families]
+    head = f"**accepted** {_cell(dataset.name)}: {numbers.count(dataset.rows, 'row')} ({splits})"
+    return _table(head, ("family", *(_cell(split, 10) for split in dataset.splits)), rows)
+
+
+def validation_markdown(report: ValidationReport) -> str:
+    """Whether a release was accepted, and the checks that failed with the first place of each."""
+    head = f"**{'accepted' if report.accepted else 'refused'}** {_cell(report.name)} {_cell(report.version)}: "
+    passed = len(report.checks) - len(report.failed)
+    head += f"{passed} of {len(report.checks)} checks passed on {numbers.count(report.rows, 'row')}"
+    return _table(head, ("failed check", "failing", "first place"), [_failure(check) for check in report.failed])
 
 
 def plan_markdown(plan: Plan) -> str:
     """Work, time and money with their ranges."""
-    time = "unknown" if plan.duration_s is None else f"{numbers.duration(plan.duration_s.low)} to {numbers.duration(plan.duration_s.high)}"
-    cost = "unknown" if plan.cost_usd is None else f"{numbers.usd(plan.cost_usd.low)} to {numbers.usd(plan.cost_usd.high)}"
-    return (
-        f"**{plan.name}**: {plan.steps} steps on `{plan.base}`\n\n| tokens | time | cost | budget | policy |\n|---|---|---|---|---|\n"
-        f"| {plan.tokens.low:,.0f} to {plan.tokens.high:,.0f} | {time} | {cost} | {plan.max_cost_usd:.2f} USD | {plan.policy} |"
-    )
+    head = f"**{_cell(plan.name)}**: {numbers.count(plan.steps, 'step')} on {_cell(plan.base)}, {words.plan_fits(plan)}"
+    tokens = f"{plan.tokens.low:,.0f} to {plan.tokens.high:,.0f}"
+    row = [tokens, words.plan_time(plan), words.plan_cost(plan), f"{plan.max_cost_usd:,.2f} USD", _cell(plan.policy)]
+    return _table(head, ("tokens", "time", "cost", "budget", "policy"), [row])
 
 
 def stages_markdown(pointers: Sequence[Pointer]) -> str:
     """What holds which stage."""
-    rows = [f"| {_cell(p.line)} | {p.stage} | `{short(p.checkpoint_id)}` |" for p in pointers]
-    return _fit("| line | stage | checkpoint |\n|---|---|---|\n", rows)
+    head = f"**{numbers.count(len(pointers), 'stage')} held**" if pointers else "**no stage is held yet**"
+    return _table(head, ("line", "stage", "checkpoint"), [[_cell(p.line), _cell(p.stage), _cell(short(p.checkpoint_id))] for p in pointers])
 
 
 def costs_markdown(rows: Sequence[Charge]) -> str:
-    """The newest charges."""
-    return _fit("| at | step | for | instance | time | cost |\n|---|---|---|---|---|---|\n", [_charge(row) for row in rows])
+    """The newest charges and their sum."""
+    head = f"**{numbers.usd(sum((row.cost_usd for row in rows), Decimal(0)))}** in {numbers.count(len(rows), 'charge')}"
+    return _table(head, ("at", "step", "for", "instance", "time", "cost"), [_charge(row) for row in rows])
 
 
-def _fit(head: str, rows: Sequence[str]) -> str:
-    """As many rows as fit, and how many were left out."""
-    kept, size = [], len(head)
-    for row in rows:
-        if size + len(row) + 1 > LIMIT - 24:
+def _table(head: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Head and as many rows as are read at a glance and fit, and how many were left out. No rows, no table."""
+    if not rows:
+        return head
+    text = f"{head}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}"
+    kept = 0
+    for row in rows[:MAX_ROWS]:
+        line = f"\n| {' | '.join(row)} |"
+        if len(text) + len(line) > LIMIT - MORE_ROOM:
             break
-        kept.append(row)
-        size += len(row) + 1
-    left = len(rows) - len(kept)
-    return head + "\n".join(kept) + (f"\n\nand {left} more" if left else "")
+        text += line
+        kept += 1
+    left = len(rows) - kept
+    return text + (f"\n\nand {left:,} more" if left else "")
 
 
-def _rule(o: Outcome) -> str:
-    found = _found(o.value, o.low, o.high, o.unit)
-    return f"| {numbers.VERDICT_WORDS[o.verdict]} | {_cell(o.title)} | {found} | {_bound(o.bound)} {numbers.value(o.threshold, o.unit)} |"
+def _rule(o: Outcome) -> list[str]:
+    return [numbers.VERDICT_WORDS[o.verdict], _cell(o.title), numbers.found(o), numbers.needed(o)]
 
 
-def _charge(row: Charge) -> str:
-    time, cost = numbers.duration(row.duration_ms / 1000), numbers.usd(row.cost_usd)
-    return f"| {row.at} | {row.step} | `{short(row.subject)}` | {row.instance} | {time} | {cost} |"
+def _measure(m: Metric) -> list[str]:
+    found = numbers.estimate(m.tuned, m.unit) if m.tuned else "insufficient"
+    base = numbers.value(m.base.value, m.unit) if m.base else "-"
+    return [f"{_cell(m.suite)} {words.measure(m.name).lower()}", found, base, words.effect(m) or "-", f"{m.tuned.n:,}" if m.tuned else "-"]
 
 
-def _found(value: float | None, low: float | None, high: float | None, unit: str) -> str:
-    if value is None or low is None or high is None:
-        return "no evidence"
-    return f"{numbers.value(value, unit)} ({numbers.interval(low, high, unit)})"
+def _failure(check: Check) -> list[str]:
+    return [_cell(check.name), numbers.count(check.failing, check.unit), _cell(check.where[0]) if check.where else "-"]
 
 
-def _bound(bound: str) -> str:
-    return "at least" if bound == "at_least" else "at most"
+def _charge(row: Charge) -> list[str]:
+    named = [_cell(text) for text in (row.at, row.step, short(row.subject), row.instance)]
+    return [*named, numbers.duration(row.duration_ms / 1000), numbers.usd(row.cost_usd)]
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "/").replace("\n", " ")
+def _cell(text: str, most: int = MAX_CELL) -> str:
+    """Text from data: one line, nothing that Markdown or HTML acts on, at most ``most`` characters."""
+    shown = words.clean(text[: most + 1]).translate(_ACTIVE)
+    return shown if len(shown) <= most else shown[: most - 3] + "..."

@@ -1,45 +1,61 @@
-"""The evidence page: one self-contained HTML file that a clinician can read, an auditor can file and a printer can print."""
+"""The evidence page: one self-contained HTML file that a clinician can read, an auditor can file and a printer can print.
+
+It needs no network, no script and no other file, and says so to the browser (a content security policy of ``none``), because it
+shows what a model wrote. Every value that the template prints is cleaned first and escaped then, whatever the template forgets.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from pe_training import __version__
-from pe_training.core.ids import KINDS, short
-from pe_training.costs.ledger import Charge
-from pe_training.datasets.record import DatasetVersion
-from pe_training.evaluation.record import EvaluationReport, Metric
+from pe_training.core.ids import KINDS
+from pe_training.evaluation.record import EvaluationReport, Metric, SuiteUse
 from pe_training.lineage.trace import Tree
-from pe_training.manifests.record import ResolvedManifest
-from pe_training.promotion.record import Outcome, PromotionDecision
-from pe_training.promotion.verdict import headline
-from pe_training.training.record import Checkpoint, TrainingRun
-from pe_training.views import numbers, svg
+from pe_training.views import figures, numbers, words
+from pe_training.views.evidence import Evidence
 
 TEMPLATE = "page.html.j2"
-ORDER = ("fail", "inconclusive", "pass", "not_applicable")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """Everything the page shows."""
+class SliceTable:
+    """Slices of one kind (all crisis types) against the measures taken of them."""
 
-    decision: PromotionDecision
-    report: EvaluationReport
-    checkpoint: Checkpoint
-    run: TrainingRun
-    manifest: ResolvedManifest
-    dataset: DatasetVersion
-    lineage: Tree
-    charges: Sequence[Charge]
-    history: Sequence[Mapping[str, Any]]
-    samples: Mapping[str, Sequence[Mapping[str, Any]]]  # suite -> a few per-example rows
+    field: str
+    measures: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Metric | None, ...]], ...]
+
+    @property
+    def cells(self) -> int:
+        """How many numbers it holds."""
+        return sum(cell is not None for _, cells in self.rows for cell in cells)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branch:
+    """A node of the lineage. What hangs below a node is unfolded where the node is met first; later it is only named."""
+
+    tree: Tree
+    again: bool
+    children: tuple[Branch, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteSection:
+    """What one suite showed."""
+
+    name: str
+    use: SuiteUse
+    overall: tuple[Metric, ...]
+    reaches: dict[str, float]
+    slices: tuple[SliceTable, ...]
 
 
 def render_page(evidence: Evidence) -> str:
@@ -47,56 +63,56 @@ def render_page(evidence: Evidence) -> str:
     e = evidence
     return _template().render(
         e=e,
-        version=__version__,
-        headline=headline(e.decision),
-        rules=sorted(e.decision.outcomes, key=lambda outcome: ORDER.index(outcome.verdict)),
-        suites=[(name, use, _overall(e.report, name), _slices(e.report, name)) for name, use in e.report.suites.items()],
+        rules=words.worst_first(e.decision.outcomes),
+        suites=[section(e.report, name) for name in e.report.suites],
         judge=[m for m in e.report.metrics if m.suite == "judge"],
-        curve=svg.curve(
-            [(line["step"], line["loss"]) for line in e.history if "loss" in line],
-            [(line["step"], line["val_loss"]) for line in e.history if "val_loss" in line],
-        ),
-        total_usd=sum(float(charge.cost_usd) for charge in e.charges),
-        numbers=numbers, short=short, kinds=KINDS, whisker=_whisker, forest=_forest, plain=plain,
-    )  # fmt: skip
+        curve=figures.training_curve(e),
+        held_out=[row for row in e.history if "val_loss" in row],
+        lineage=_branch(e.lineage, set()),
+        total_usd=sum((charge.cost_usd for charge in e.charges), Decimal(0)),
+        total_ms=sum(charge.duration_ms for charge in e.charges),
+        version=__version__,
+        kinds=KINDS,
+    )
 
 
-def plain(text: object) -> str:
-    """Text without control characters; the template escapes the rest."""
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+def section(report: EvaluationReport, suite: str) -> SuiteSection:
+    """A suite's measures over all examples, and its slices by kind."""
+    own = [m for m in report.metrics if m.suite == suite]
+    overall = tuple(m for m in own if m.slice == "all")
+    sliced = [m for m in own if m.slice != "all"]
+    fields = dict.fromkeys(m.slice.partition("=")[0] for m in sliced)
+    tables = tuple(_slice_table(field, [m for m in sliced if m.slice.partition("=")[0] == field]) for field in fields)
+    return SuiteSection(name=suite, use=report.suites[suite], overall=overall, reaches=figures.reaches(overall), slices=tables)
+
+
+def _slice_table(field: str, metrics: list[Metric]) -> SliceTable:
+    names = tuple(dict.fromkeys(m.name for m in metrics))
+    values = dict.fromkeys(m.slice.partition("=")[2] for m in metrics)
+    cells = {(m.slice.partition("=")[2], m.name): m for m in metrics}
+    return SliceTable(field=field, measures=names, rows=tuple((v, tuple(cells.get((v, name)) for name in names)) for v in values))
+
+
+def _branch(tree: Tree, met: set[str]) -> Branch:
+    again = tree.id in met and bool(tree.children)
+    met.add(tree.id)
+    return Branch(tree=tree, again=again, children=() if again else tuple(_branch(child, met) for child in tree.children))
 
 
 @cache
 def _template() -> jinja2.Template:
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    return jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).get_template(TEMPLATE)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"numbers": numbers, "words": words, "figures": figures}
+    return environment.get_template(TEMPLATE)
 
 
-def _overall(report: EvaluationReport, suite: str) -> list[Metric]:
-    return [m for m in report.metrics if m.suite == suite and m.slice == "all"]
-
-
-def _slices(report: EvaluationReport, suite: str) -> list[Metric]:
-    return [m for m in report.metrics if m.suite == suite and m.slice != "all"]
-
-
-def _whisker(outcome: Outcome) -> str:
-    """The rule's interval against its threshold."""
-    if outcome.value is None or outcome.low is None or outcome.high is None:
-        return ""
-    bounds = svg.scale(outcome.unit, [outcome.low, outcome.high, outcome.threshold])
-    return svg.interval(outcome.low, outcome.value, outcome.high, threshold=outcome.threshold, bounds=bounds, verdict=outcome.verdict)
-
-
-def _forest(metric: Metric) -> str:
-    """Tuned minus base against no difference; coloured by whether it helps, only where the interval says so."""
-    found = metric.difference
-    if found is None:
-        return ""
-    reach = max(abs(found.low), abs(found.high), 0.01) * 1.15
-    helps = found.low > 0 if metric.better == "higher" else found.high < 0
-    hurts = found.high < 0 if metric.better == "higher" else found.low > 0
-    verdict = "pass" if helps else "fail" if hurts else "neutral"
-    return svg.interval(found.low, found.value, found.high, threshold=0.0, bounds=(-reach, reach), verdict=verdict)
+def _finalize(value: object) -> object:
+    """Every value that the template prints passes here, before it is escaped."""
+    return value if isinstance(value, Markup) else words.clean_lines(value)

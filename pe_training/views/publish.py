@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ from pe_training.costs.ledger import ledger
 from pe_training.datasets.record import DatasetVersion
 from pe_training.evaluation.predictions import from_parquet
 from pe_training.evaluation.record import EvaluationReport
+from pe_training.evaluation.suites import load_suite, prompts
 from pe_training.lineage.trace import trace_up
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.promotion.record import EVIDENCE_PAGE, PromotionDecision
 from pe_training.storage.durable import write_durably
 from pe_training.storage.state import State
 from pe_training.training.record import Checkpoint, TrainingRun
-from pe_training.views.page import Evidence, render_page
+from pe_training.views.evidence import Evidence, Messages, Sample, sample_of
+from pe_training.views.page import render_page
 
 SAMPLES_PER_SUITE = 6
 
@@ -43,24 +46,36 @@ def evidence_of(decision: PromotionDecision, *, state: State) -> Evidence:
     report = registry.get(decision.report_id, EvaluationReport)
     checkpoint = registry.get(decision.checkpoint_id, Checkpoint)
     run = registry.get(checkpoint.run_id, TrainingRun)
+    manifest = registry.get(decision.manifest_id, ResolvedManifest)
     history = next(file for file in checkpoint.content_files if file.path == "history.jsonl")
+    asked = _prompts(manifest, report, state=state)
     return Evidence(
         decision=decision,
         report=report,
         checkpoint=checkpoint,
         run=run,
-        manifest=registry.get(decision.manifest_id, ResolvedManifest),
+        manifest=manifest,
         dataset=registry.get(run.dataset_id, DatasetVersion),
         lineage=trace_up(state, decision.id),
         charges=(*ledger(state, subject=run.id), *ledger(state, subject=checkpoint.id)),
         history=tuple(json.loads(line) for line in state.artifacts.get(history.digest).decode().splitlines()),
-        samples={file.path.removesuffix(".parquet"): _samples(file, state=state) for file in report.predictions},
+        samples={file.path.removesuffix(".parquet"): _samples(file, asked, state=state) for file in report.predictions},
     )
 
 
-def _samples(file: Attachment, *, state: State) -> tuple[dict[str, Any], ...]:
-    """A few per-example rows, spread evenly over the file; none where there are no replies to read."""
-    rows = from_parquet(state.artifacts.get(file.digest))
-    with_replies = [row for row in rows if "tuned_reply" in row]
-    stride = max(1, len(with_replies) // SAMPLES_PER_SUITE)
-    return tuple(with_replies[::stride][:SAMPLES_PER_SUITE])
+def _prompts(manifest: ResolvedManifest, report: EvaluationReport, *, state: State) -> dict[str, Messages]:
+    """Prompt id -> messages, from the pinned suites that the report used. Held-out suites have none: their rows are clients' words."""
+    found: dict[str, Messages] = {}
+    with tempfile.TemporaryDirectory() as name:
+        state.artifacts.checkout([file for file in manifest.inputs if file.path.startswith("suites/")], Path(name))
+        for suite, use in report.suites.items():
+            if manifest.suites.get(suite) == use.digest:  # a manifest with another policy may pin another version of the suite
+                found |= {prompt.id: prompt.messages for prompt in prompts(load_suite(Path(name) / "suites", suite).examples)}
+    return found
+
+
+def _samples(file: Attachment, asked: dict[str, Messages], *, state: State) -> tuple[Sample, ...]:
+    """A few per-example rows whose prompt is known, spread evenly over the file."""
+    rows: list[dict[str, Any]] = [dict(row) for row in from_parquet(state.artifacts.get(file.digest)) if row["id"] in asked]
+    stride = max(1, len(rows) // SAMPLES_PER_SUITE)
+    return tuple(sample_of(row, asked[row["id"]]) for row in rows[::stride][:SAMPLES_PER_SUITE])

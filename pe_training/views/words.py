@@ -1,0 +1,136 @@
+"""Words for what records call by name: measures, slices, verdicts. And text from models and data, made safe to show."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from pe_training.evaluation.record import Metric
+from pe_training.manifests.plan import Plan
+from pe_training.promotion.record import Outcome, PromotionDecision
+from pe_training.views import numbers
+
+MEASURES = {
+    "crisis_recall": "Crises recognised",
+    "false_negative_rate": "Crises missed",
+    "false_positive_rate": "False alarms on harmless texts",
+    "safety_score": "Right response, crisis or not",
+    "harmful_rate": "Harmful replies",
+    "empty_rate": "Empty replies",
+    "largest_gap": "Largest gap between groups",
+    "group_score": "Mean score of a scenario",
+    "therapeutic_score": "Therapeutic score",
+    "chrf": "Closeness to the written reply (chrF)",
+    "distinct_2": "Variety of wording (distinct-2)",
+    "acknowledge_rate": "Acknowledges",
+    "reflection_rate": "Reflects",
+    "open_question_rate": "Asks an open question",
+    "advice_rate": "Gives advice",
+    "boilerplate_rate": "Uses stock phrases",
+    "loss": "Held-out loss",
+    "perplexity": "Perplexity",
+    "accuracy": "Accuracy",
+    "macro_f1": "Macro F1",
+    "majority_share": "Share of the commonest label",
+    "recall": "Recall",
+    "precision": "Precision",
+}
+WORST_FIRST = ("fail", "inconclusive", "pass", "not_applicable")
+_KEPT = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}\N{NO-BREAK SPACE}"  # Persian, Hindi and emoji need the first two
+
+
+def clean(text: object) -> str:
+    """``text`` on one line: control characters, bidirectional overrides and lone surrogates become a replacement mark."""
+    return clean_lines(text).replace("\n", " ")
+
+
+def clean_lines(text: object) -> str:
+    """As :func:`clean`, with its line breaks."""
+    return "".join(map(_shown, str(text).replace("\r\n", "\n").replace("\t", "    ")))
+
+
+def sentence(text: str) -> str:
+    """A reason as a sentence of running text: with its full stop, and no line break between a number and its percent sign."""
+    return clean(text).replace(" %", "\N{NO-BREAK SPACE}%") + "."
+
+
+def measure(name: str) -> str:
+    """What a measure is called in a table."""
+    return MEASURES.get(name) or name.replace("_", " ").capitalize()
+
+
+def slice_title(field: str) -> str:
+    """``crisis_type`` as a heading: ``By crisis type``."""
+    return f"By {field.replace('_', ' ')}"
+
+
+def slice_value(value: str) -> str:
+    """``self_harm`` as a row: ``self harm``."""
+    return value.replace("_", " ")
+
+
+def effect(metric: Metric) -> str:
+    """Whether tuning changed a measure: ``better``, ``worse``, ``no clear difference``, or nothing where it was not compared."""
+    found = metric.difference
+    if found is None:
+        return ""
+    if found.low <= 0 <= found.high:
+        return "no clear difference"
+    return "better" if (found.value > 0) == (metric.better == "higher") else "worse"
+
+
+def worst_first(outcomes: tuple[Outcome, ...]) -> list[Outcome]:
+    """Failed, then undecided, then passed rules; those that decide before those that only warn."""
+    return sorted(outcomes, key=lambda o: (WORST_FIRST.index(o.verdict), o.severity != "block"))
+
+
+def permission(decision: PromotionDecision) -> str:
+    """What the verdict allows: ``May not go to staging``."""
+    return f"May {'' if decision.verdict == 'pass' else 'not '}go to {decision.stage}"
+
+
+def summary(decision: PromotionDecision) -> str:
+    """One sentence: how many of the rules that decide failed, are undecided, passed."""
+    blocking = [o for o in decision.outcomes if o.severity == "block" and o.verdict != "not_applicable"]
+    if not blocking:
+        return f"The policy {decision.policy_name} has no rule that decides for this kind of model."
+    words = {"fail": ("failed", "failed"), "inconclusive": ("is undecided", "are undecided"), "pass": ("passed", "passed")}
+    counts = {verdict: sum(o.verdict == verdict for o in blocking) for verdict in words}
+    if len(blocking) == 1:
+        return f"The one rule that decides {words[decision.verdict][0]}."
+    if max(counts.values()) == len(blocking):
+        return f"All {len(blocking)} rules that decide {words[decision.verdict][1]}."
+    parts = [f"{n} {words[verdict][n != 1]}" for verdict, n in counts.items() if n]
+    listed = f"{', '.join(parts[:-1])} and {parts[-1]}"
+    return f"Of {len(blocking)} rules that decide, {listed}."
+
+
+def plan_size(plan: Plan) -> str:
+    """How large the base model is."""
+    if plan.parameters_m is None:
+        return "size unknown here"
+    return f"{plan.parameters_m:,.0f} million parameters" if plan.parameters_m >= 1 else "less than a million parameters"
+
+
+def plan_time(plan: Plan) -> str:
+    """How long it would take."""
+    if plan.duration_s is None:
+        return "unknown: the model's size is not known"
+    return f"{numbers.duration(plan.duration_s.low)} to {numbers.duration(plan.duration_s.high)}"
+
+
+def plan_cost(plan: Plan) -> str:
+    """What it would cost."""
+    return "unknown" if plan.cost_usd is None else f"{numbers.usd(plan.cost_usd.low)} to {numbers.usd(plan.cost_usd.high)}"
+
+
+def plan_fits(plan: Plan) -> str:
+    """Whether it stays within its budget."""
+    if plan.fits_budget is None:
+        return "budget cannot be checked"
+    return "fits the budget" if plan.fits_budget else "may exceed the budget: training would save and stop"
+
+
+def _shown(character: str) -> str:
+    if character.isprintable() or character == "\n" or character in _KEPT:
+        return character
+    return " " if unicodedata.category(character) == "Zs" else "\N{REPLACEMENT CHARACTER}"
