@@ -17,7 +17,7 @@ SAMPLES = Path(__file__).parent / "samples"
 class Settings(BaseSettings):
     """Where state lives and where inputs are found. Set two URLs to move storage to a server; nothing else changes."""
 
-    model_config = SettingsConfigDict(env_prefix="PE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="PE_", frozen=True, extra="ignore", env_ignore_empty=True)
 
     home: Path = Field(default=Path(".pe"), description="folder for all state that is not moved elsewhere by a URL")
     artifacts_url: str = Field(default="", description="fsspec URL of the artifact store; default file://$PE_HOME/artifacts")
@@ -97,7 +97,7 @@ class Settings(BaseSettings):
             "PE_RELEASES": self.releases, "PE_MANIFESTS": self.manifests, "PE_POLICIES": self.policies,
             "PE_SUITES": self.suites, "PE_RATES": self.rates, "PE_ACTOR": self.actor,
         }  # fmt: skip
-        return {name: str(value) for name, value in given.items() if value}
+        return {name: str(value.absolute() if isinstance(value, Path) else value) for name, value in given.items() if value}
 
     @cached_property
     def who(self) -> str:

@@ -29,7 +29,7 @@ class Adapter(Frozen):
     r: int = Field(ge=1, le=1024)
     alpha: int = Field(ge=1)
     dropout: Fraction = 0.0
-    target_modules: Literal["all-linear"] | list[str] = "all-linear"
+    target_modules: Literal["all-linear"] | Annotated[list[str], Field(min_length=1)] = "all-linear"
 
 
 class Quantization(Frozen):

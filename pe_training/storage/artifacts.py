@@ -35,7 +35,11 @@ class ArtifactStore:
     def __init__(self, url: str, *, cache: Path) -> None:
         """``url``: any fsspec URL. ``cache``: local folder for objects that a library must open by path."""
         self.url = url
-        self._root = UPath(url)
+        try:
+            self._root = UPath(url)
+        except (ValueError, ImportError) as error:
+            hint = "use file:///... or another URL that an installed fsspec package serves, such as s3://bucket/prefix"
+            raise PeError(Kind.INPUT, f"no store can be opened here ({error})", where="PE_ARTIFACTS_URL", hint=hint) from None
         self._local = Path(self._root.path) if self._root.protocol in ("", "file", "local") else None
         self._cache = cache
 
