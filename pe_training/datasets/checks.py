@@ -6,13 +6,19 @@ Row- and column-wise checks are Great Expectations' (expectations.py); :func:`ju
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from pe_training.datasets.policy import ReleasePolicy
 from pe_training.datasets.record import SPLITS
 from pe_training.datasets.release import MISSING, Release
 from pe_training.datasets.release_manifest import MANIFEST
 from pe_training.datasets.report import CHECKS, MAX_EXAMPLES, Check, Problem, ValidationReport, check_result
+from pe_training.datasets.row_table import TableRow
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def judge(release: Release, policy: ReleasePolicy) -> ValidationReport:
@@ -35,45 +41,55 @@ def judge(release: Release, policy: ReleasePolicy) -> ValidationReport:
 
 def _set_checks(release: Release, policy: ReleasePolicy) -> Iterator[Check]:
     yield check_result("schema", list(release.problems), unit="row")
-    yield check_result("manifest_counts", list(_miscounts(release)), unit="count")
+    yield _counts_agree(release)
     yield check_result("shard_digests", list(_wrong_files(release)), unit="file")
+    yield _unique_rows(release)
     yield _splits_disjoint(release)
-    yield check_result("holdout_families", list(_leaked_holdouts(release)), unit="row")
+    yield _holdout_families(release)
     yield _distinct_content(release, policy)
     yield _splits_present(release)
-    yield check_result("one_purpose", list(_other_purposes(release)), unit="row")
+    yield _one_purpose(release)
+
+
+def _counts_agree(release: Release) -> Check:
+    """Every count of the manifest against the rows that could be read, and every row against its shard's split."""
+    listed = [shard.split for shard in release.shards]
+    strays = release.rows.mask(lambda profile: profile.split != listed[profile.file])
+    found = list(_miscounts(release))
+    problems = found + [
+        _problem("manifest_counts", row.where, "metadata.split", f"says {row.split}, in a shard of {listed[row.profile.file]}")
+        for row in _first(release, strays)
+    ]
+    return check_result("manifest_counts", problems, unit="count", failing=len(found) + int(strays.sum()))
 
 
 def _miscounts(release: Release) -> Iterator[Problem]:
-    """Every count of the manifest against the rows that could be read."""
     manifest, rows = release.manifest, release.rows
     yield from _compare("total_conversations", manifest.total_conversations, len(rows))
-    per_split = Counter(row.listed_split for row in rows)
-    per_file = Counter(row.file for row in rows)
-    families_of: dict[str, set[str]] = {}
+    per_file: Counter[int] = Counter()
+    families_of: dict[int, set[str]] = {}
     per_family: dict[str, Counter[str]] = {}
-    for row in rows:
-        families_of.setdefault(row.file, set()).add(row.family)
-        per_family.setdefault(row.family, Counter())[row.split] += 1
+    for profile, count in zip(rows.profiles, rows.rows_per_profile(), strict=True):
+        per_file[profile.file] += count
+        families_of.setdefault(profile.file, set()).add(profile.family)
+        per_family.setdefault(profile.family, Counter())[profile.split] += count
     for split, listed in manifest.splits.items():
-        yield from _compare(f"splits.{split}.conversations", listed.conversations, per_split[split])
-    for shard in release.shards:
-        yield from _compare(f"{shard.entry.shard_id}.conversation_count", shard.entry.conversation_count, per_file[shard.name])
-        stray = families_of.get(shard.name, set()) ^ set(shard.entry.source_families)
+        counted = sum(per_file[number] for number, shard in enumerate(release.shards) if shard.split == split)
+        yield from _compare(f"splits.{split}.conversations", listed.conversations, counted)
+    for number, shard in enumerate(release.shards):
+        yield from _compare(f"{shard.entry.shard_id}.conversation_count", shard.entry.conversation_count, per_file[number])
+        stray = families_of.get(number, set()) ^ set(shard.entry.source_families)
         if stray:
             message = f"{len(stray)} families are listed and not there, or there and not listed"
             yield _problem("manifest_counts", MANIFEST, f"{shard.entry.shard_id}.source_families", message)
     for family, entry in manifest.source_families.items():
-        counted = per_family.get(family, Counter())
-        yield from _compare(f"source_families.{family}.conversations", entry.conversations, counted.total())
+        of_family = per_family.get(family, Counter())
+        yield from _compare(f"source_families.{family}.conversations", entry.conversations, of_family.total())
         declared = {str(name): count for name, count in entry.splits.items()}
         for name in SPLITS:
-            yield from _compare(f"source_families.{family}.splits.{name}", declared.get(name, 0), counted[name])
+            yield from _compare(f"source_families.{family}.splits.{name}", declared.get(name, 0), of_family[name])
     for family in sorted(per_family.keys() - manifest.source_families.keys()):
         yield _problem("manifest_counts", MANIFEST, "source_families", f"lists no {family!r}, which has rows")
-    for row in rows:
-        if row.split != row.listed_split:
-            yield _problem("manifest_counts", row.where, "metadata.split", f"says {row.split}, in a shard of {row.listed_split}")
 
 
 def _compare(field: str, declared: int, counted: int) -> Iterator[Problem]:
@@ -95,44 +111,62 @@ def _wrong_files(release: Release) -> Iterator[Problem]:
 
 def _splits_disjoint(release: Release) -> Check:
     """The same content in two splits: the score of a test that was trained on means nothing."""
-    splits_of: dict[str, set[str]] = {}
-    for row in release.rows:
-        splits_of.setdefault(row.content_hash, set()).add(row.split)
-    problems, failing = [], 0
-    for row in release.rows:
-        shared = splits_of[row.content_hash]
-        if len(shared) > 1:
-            failing += 1
-            if failing <= MAX_EXAMPLES:
-                message = f"the same content is in {' and '.join(split for split in SPLITS if split in shared)}"
-                problems.append(_problem("splits_disjoint", row.where, "messages", message))
-    return check_result("splits_disjoint", problems, unit="row", failing=failing)
+    import numpy as np
+
+    rows = release.rows
+    groups = rows.content_groups()
+    there = np.zeros((len(SPLITS), groups.max(initial=-1) + 1), dtype=bool)
+    for number, split in enumerate(SPLITS):
+        there[number, groups[rows.mask(lambda profile, split=split: profile.split == split)]] = True  # type: ignore[misc]
+    shared = (there.sum(axis=0) > 1)[groups]
+    problems = []
+    for index in np.flatnonzero(shared)[:MAX_EXAMPLES]:
+        names = [split for number, split in enumerate(SPLITS) if there[number, groups[index]]]
+        problems.append(_problem("splits_disjoint", rows.where(int(index)), "messages", f"the same content is in {' and '.join(names)}"))
+    return check_result("splits_disjoint", problems, unit="row", failing=int(shared.sum()))
 
 
-def _leaked_holdouts(release: Release) -> Iterator[Problem]:
+def _unique_rows(release: Release) -> Check:
+    """Rows that share their content with another row."""
+    import numpy as np
+
+    groups = release.rows.content_groups()
+    repeated = (np.bincount(groups) > 1)[groups] if len(groups) else np.zeros(0, dtype=bool)
+    problems = [_problem("unique_rows", row.where, "messages", "another row has the same content") for row in _first(release, repeated)]
+    return check_result("unique_rows", problems, unit="row", failing=int(repeated.sum()))
+
+
+def _holdout_families(release: Release) -> Check:
     """Held-out families in other splits; and those without a single row, where there is nothing to look at."""
     holdouts = {family for family, entry in release.manifest.holdout_families.items() if entry.test_split_only}
-    seen: set[str] = set()
-    for row in release.rows:
-        if row.family in holdouts:
-            seen.add(row.family)
-            if row.split != "test":
-                message = f"{row.family!r} is held out for testing, and this row is in {row.split}"
-                yield _problem("holdout_families", row.where, "metadata.split", message)
-    for family in sorted(holdouts - seen):
-        yield _problem("holdout_families", MANIFEST, f"holdout_families.{family}", "no row of this family: leakage cannot be looked for")
+    leaked = release.rows.mask(lambda profile: profile.family in holdouts and profile.split != "test")
+    problems = [
+        _problem(
+            "holdout_families", row.where, "metadata.split",
+            f"{row.profile.family!r} is held out for testing, and this row is in {row.split}",
+        )
+        for row in _first(release, leaked)
+    ]  # fmt: skip
+    absent = sorted(holdouts - {profile.family for profile in release.rows.profiles})
+    for family in absent:
+        message = "no row of this family: leakage cannot be looked for"
+        problems.append(_problem("holdout_families", MANIFEST, f"holdout_families.{family}", message))
+    return check_result("holdout_families", problems, unit="row", failing=int(leaked.sum()) + len(absent))
 
 
 def _distinct_content(release: Release, policy: ReleasePolicy) -> Check:
     """One dialogue repeated as a whole file passes every row-wise check; the ratio of distinct contents shows it."""
-    hashes: dict[str, set[str]] = {}
-    per_file: Counter[str] = Counter()
-    for row in release.rows:
-        hashes.setdefault(row.file, set()).add(row.content_hash)
-        per_file[row.file] += 1
-    ratios = {file: len(found) / per_file[file] for file, found in hashes.items()}
-    everything = set().union(*hashes.values())
-    ratios["all files together"] = len(everything) / len(release.rows) if release.rows else 0.0
+    import numpy as np
+
+    rows = release.rows
+    groups = rows.content_groups()
+    file_of = np.asarray([profile.file for profile in rows.profiles], dtype=np.int64)[rows.profile_of] if len(rows) else groups
+    ratios = {}
+    for number, name in enumerate(rows.files):
+        chosen = groups[file_of == number]
+        if len(chosen):
+            ratios[name] = len(np.unique(chosen)) / len(chosen)
+    ratios["all files together"] = len(np.unique(groups)) / len(rows) if len(rows) else 0.0
     low = {file: ratio for file, ratio in ratios.items() if ratio < policy.min_distinct_ratio}
     return Check(
         name="distinct_content",
@@ -151,8 +185,8 @@ def _low_ratio(file: str, ratio: float) -> Problem:
 
 
 def _splits_present(release: Release) -> Check:
-    counted: Mapping[str, int] = Counter(row.split for row in release.rows)
-    empty = [split for split in SPLITS if not counted.get(split)]
+    present = {profile.split for profile in release.rows.profiles}
+    empty = [split for split in SPLITS if split not in present]
     return Check(
         name="splits_present",
         passed=not empty,
@@ -165,15 +199,24 @@ def _splits_present(release: Release) -> Check:
     )
 
 
-def _other_purposes(release: Release) -> Iterator[Problem]:
+def _one_purpose(release: Release) -> Check:
     """Rows whose purpose is not that of most rows: a simulated difficult client must never teach the therapist, nor the reverse."""
-    purposes = Counter(row.purpose for row in release.rows)
-    if len(purposes) < 2:
-        return
-    usual = min(purposes, key=lambda purpose: (-purposes[purpose], purpose or ""))
-    for row in release.rows:
-        if row.purpose != usual:
-            yield _problem("one_purpose", row.where, "metadata.purpose", "differs from the purpose of most rows; release them apart")
+    rows = release.rows
+    purposes: Counter[str | None] = Counter()
+    for profile, count in zip(rows.profiles, rows.rows_per_profile(), strict=True):
+        purposes[profile.purpose] += count
+    usual = min(purposes, key=lambda purpose: (-purposes[purpose], purpose or ""), default=None)
+    others = rows.mask(lambda profile: profile.purpose != usual)
+    message = "differs from the purpose of most rows; release them apart"
+    problems = [_problem("one_purpose", row.where, "metadata.purpose", message) for row in _first(release, others)]
+    return check_result("one_purpose", problems, unit="row", failing=int(others.sum()))
+
+
+def _first(release: Release, mask: NDArray[np.bool_]) -> Iterator[TableRow]:
+    """The first rows of a mask, as many as a report shows."""
+    import numpy as np
+
+    return (release.rows[int(index)] for index in np.flatnonzero(mask)[:MAX_EXAMPLES])
 
 
 def _problem(check: str, where: str, field: str, message: str) -> Problem:

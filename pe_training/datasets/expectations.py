@@ -1,5 +1,7 @@
 """Row- and column-wise checks as Great Expectations, on a table of facts that holds no text.
 
+Rows that agree in every fact get the same verdict, so each distinct :class:`Profile` is judged once and its verdict counts for
+all its rows; scores, which differ freely, are judged once a distinct value. A million rows cost what their few thousand profiles cost.
 One ephemeral context per validation: nothing is written, usage statistics and progress bars are off. Only the process that
 validates imports this module.
 """
@@ -10,11 +12,13 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pe_training.datasets.policy import ReleasePolicy
-from pe_training.datasets.release import ReleasedRow
 from pe_training.datasets.report import MAX_EXAMPLES, Check, Problem, check_result
+from pe_training.datasets.row_table import Profile, RowTable
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # it imports sre_constants
@@ -24,7 +28,6 @@ with warnings.catch_warnings():
 gxe: Any = gx.expectations
 _FIELDS = {  # check -> field of the row, what is wrong there
     "content_hash": ("metadata.content_hash", "is not the hash of these messages"),
-    "unique_rows": ("messages", "another row has the same content"),
     "licences": ("metadata.license_tag", "this licence is not allowed"),
     "pii_status": ("metadata.pii_status", "still needs a review for personal data"),
     "role_order": ("messages", "not: one system message or none, then user and assistant in turn, none empty, assistant last"),
@@ -34,25 +37,19 @@ _FIELDS = {  # check -> field of the row, what is wrong there
 }
 
 
-def expectation_checks(rows: Sequence[ReleasedRow], policy: ReleasePolicy) -> list[Check]:
+def expectation_checks(rows: RowTable, policy: ReleasePolicy) -> list[Check]:
     """One check per expectation over all rows."""
+    scores = np.unique(rows.quality_scores[~np.isnan(rows.quality_scores)])
     suite = gx.ExpectationSuite(name="rows", expectations=_expectations(policy))
-    result = _batch(_table(rows)).validate(
-        suite,
-        result_format={
-            "result_format": "SUMMARY",
-            "partial_unexpected_count": MAX_EXAMPLES,
-            "unexpected_index_column_names": ["where"],
-            "return_unexpected_index_query": False,
-        },
+    result = _batch(_table(rows.profiles, scores)).validate(
+        suite, result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["at"], "return_unexpected_index_query": False}
     )
-    return [_check(found) for found in result.results]
+    return [_check(found, rows, scores) for found in result.results]
 
 
 def _expectations(policy: ReleasePolicy) -> list[Any]:
     named = {
-        "content_hash": gxe.ExpectColumnPairValuesToBeEqual(column_A="declared_hash", column_B="content_hash"),
-        "unique_rows": gxe.ExpectColumnValuesToBeUnique(column="content_hash"),
+        "content_hash": gxe.ExpectColumnValuesToBeInSet(column="hash_matches", value_set=[True]),
         "licences": gxe.ExpectColumnValuesToBeInSet(column="license_tag", value_set=list(policy.licences)),
         "pii_status": gxe.ExpectColumnValuesToBeInSet(column="pii_status", value_set=list(policy.pii_statuses)),
         "role_order": gxe.ExpectColumnValuesToMatchRegex(column="shape", regex=policy.turns),
@@ -70,11 +67,15 @@ def _expectations(policy: ReleasePolicy) -> list[Any]:
     return list(named.values())
 
 
-def _table(rows: Sequence[ReleasedRow]) -> pd.DataFrame:
-    text = ("where", "declared_hash", "content_hash", "license_tag", "pii_status", "shape", "family")
-    numbers = ("quality_score", "declared_turns", "turns")
-    columns = {name: pd.Series([getattr(row, name) for row in rows], dtype=object) for name in text}
-    return pd.DataFrame(columns | {name: pd.Series([getattr(row, name) for row in rows], dtype=float) for name in numbers})
+def _table(profiles: Sequence[Profile], scores: NDArray[np.float64]) -> pd.DataFrame:
+    """One row a profile, then one row a score; what a row has not is null, which no expectation here judges."""
+    text = ("license_tag", "pii_status", "shape", "family", "hash_matches")
+    height = len(profiles) + len(scores)
+    columns = {name: pd.Series([getattr(p, name) for p in profiles] + [None] * len(scores), dtype=object) for name in text}
+    for name in ("declared_turns", "turns"):
+        columns[name] = pd.Series([getattr(p, name) for p in profiles] + [None] * len(scores), dtype=float)
+    columns["quality_score"] = pd.Series([None] * len(profiles) + scores.tolist(), dtype=float)
+    return pd.DataFrame(columns | {"at": pd.Series(range(height), dtype=int)})
 
 
 def _batch(table: pd.DataFrame) -> Any:
@@ -88,14 +89,23 @@ def _batch(table: pd.DataFrame) -> Any:
     return asset.add_batch_definition_whole_dataframe("all").get_batch(batch_parameters={"dataframe": table})
 
 
-def _check(found: Any) -> Check:
+def _check(found: Any, rows: RowTable, scores: NDArray[np.float64]) -> Check:
     name = found.expectation_config.meta["check"]
     if found.exception_info.get("raised_exception"):
         raise RuntimeError(f"the expectation of check {name!r} could not be evaluated: {found.exception_info.get('exception_message')}")
     field, message = _FIELDS[name]
-    failing = int(found.result["unexpected_count"])
-    assert found.success == (failing == 0), name
-    places = [str(entry["where"]) for entry in found.result.get("partial_unexpected_index_list") or ()]
-    assert bool(places) == bool(failing), name
-    problems = [Problem(check=name, where=place, field=field, message=message) for place in places[:MAX_EXAMPLES]]
-    return check_result(name, problems, unit="row", failing=failing)
+    places = [int(entry["at"]) for entry in found.result.get("unexpected_index_list") or ()]
+    assert found.success == (not places), name
+    failing = np.flatnonzero(_rows_at(places, rows, scores))
+    assert bool(places) == bool(len(failing)), name
+    problems = [Problem(check=name, where=rows.where(int(index)), field=field, message=message) for index in failing[:MAX_EXAMPLES]]
+    return check_result(name, problems, unit="row", failing=len(failing))
+
+
+def _rows_at(places: Sequence[int], rows: RowTable, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rows have one of the profiles or scores that stand at ``places`` of the table."""
+    count = len(rows.profiles)
+    bad = np.zeros(count, dtype=bool)
+    bad[[place for place in places if place < count]] = True
+    bad_scores = scores[[place - count for place in places if place >= count]]
+    return bad[rows.profile_of] | np.isin(rows.quality_scores, bad_scores)

@@ -1,7 +1,6 @@
 """A release folder as rows with places, or the places where it cannot be read.
 
-Rows are read once, in a stream, and kept as canonical JSON bytes beside the few facts that checks look at: the merged set
-has 608,000 rows, and a tree of Python objects per row would cost several times its text.
+Rows are read once, in a stream; what is kept of them stands in row_table.py.
 """
 
 from __future__ import annotations
@@ -10,44 +9,18 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from pe_training.core.errors import Kind, PeError
-from pe_training.core.ids import canonical_json, digest_bytes, digest_file, digest_json
-from pe_training.datasets.complaints import complaint
+from pe_training.core.ids import digest_file, digest_json
+from pe_training.datasets.parse import NotARowError, parse_row
 from pe_training.datasets.release_manifest import MANIFEST, ReleaseManifest, ShardFile, read_release_manifest, shard_files
 from pe_training.datasets.report import Problem
-from pe_training.datasets.rows import Row, content_hash
+from pe_training.datasets.row_table import RowTable
 from pe_training.datasets.shard_lines import UnreadableError, shard_lines
 
 MISSING = "missing"
 MAX_PROBLEMS_PER_FILE = 1_000
 NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,62}$")
 VERSION = re.compile(r"^(?!latest$|ds_)[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")
-_LETTERS = {"system": "S", "user": "U", "assistant": "A"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReleasedRow:
-    """One row: where it stands, what checks look at, and the whole of it as canonical JSON."""
-
-    where: str  # file:line
-    file: str
-    listed_split: str
-    digest: str
-    split: str
-    family: str
-    license_tag: str
-    pii_status: str
-    phase: str
-    purpose: str | None
-    declared_hash: str
-    content_hash: str
-    shape: str  # one letter a message: S, U, A, or '_' where it is empty
-    turns: int  # messages that are not the system's
-    declared_turns: int | None
-    quality_score: float | None
-    canonical: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +34,7 @@ class Release:
     manifest: ReleaseManifest
     shards: tuple[ShardFile, ...]
     file_digests: dict[str, str]  # name below the folder -> digest, or MISSING
-    rows: tuple[ReleasedRow, ...]
+    rows: RowTable
     problems: tuple[Problem, ...]
 
 
@@ -99,17 +72,17 @@ def read_head(folder: Path) -> ReleaseHead:
 def read_release(folder: Path) -> Release:
     """The whole release. A row that cannot be read is a problem, not an error; raises input, not_found, or busy while it is copied."""
     head = read_head(folder)
-    rows: list[ReleasedRow] = []
+    rows = RowTable([shard.name for shard in head.shards])
     problems: list[Problem] = []
-    for shard in head.shards:
+    for number, shard in enumerate(head.shards):
         if head.file_digests[shard.name] != MISSING:
-            _read_shard(shard, rows, problems)
+            _read_shard(shard, number, rows, problems)
     if release_digest(folder) != head.digest:
         message = "the release changed while it was read"
         raise PeError(Kind.BUSY, message, where=str(folder), hint="wait until it is wholly copied, then run this again")
     return Release(
         name=head.name, version=head.version, digest=head.digest, path=folder.absolute(), manifest=head.manifest,
-        shards=head.shards, file_digests=head.file_digests, rows=tuple(rows), problems=tuple(problems),
+        shards=head.shards, file_digests=head.file_digests, rows=rows.finish(), problems=tuple(problems),
     )  # fmt: skip
 
 
@@ -121,43 +94,18 @@ def _named(declared: str | None, folder_name: str, pattern: re.Pattern[str], *, 
     return name
 
 
-def _read_shard(shard: ShardFile, rows: list[ReleasedRow], problems: list[Problem]) -> None:
+def _read_shard(shard: ShardFile, file: int, rows: RowTable, problems: list[Problem]) -> None:
     allowed = len(problems) + MAX_PROBLEMS_PER_FILE
     try:
         for number, line in shard_lines(shard.path):
-            where = f"{shard.name}:{number}"
             try:
-                rows.append(_released(Row.model_validate_json(line), where=where, shard=shard))
-            except ValidationError as error:
-                field, message = complaint(error, Row)
-                problems.append(Problem(check="schema", where=where, field=field, message=message))
-            if len(problems) >= allowed:
-                message = f"the rest is not read: {MAX_PROBLEMS_PER_FILE:,} rows of this file are wrong"
-                problems.append(Problem(check="schema", where=where, field="", message=message))
-                return
+                rows.add(parse_row(line), file=file, line=number)
+            except NotARowError as error:
+                where = f"{shard.name}:{number}"
+                problems.append(Problem(check="schema", where=where, field=error.field, message=error.message))
+                if len(problems) >= allowed:
+                    message = f"the rest is not read: {MAX_PROBLEMS_PER_FILE:,} rows of this file are wrong"
+                    problems.append(Problem(check="schema", where=where, field="", message=message))
+                    return
     except UnreadableError as error:
         problems.append(Problem(check="schema", where=f"{shard.name}:{error.number}", field="", message=error.message))
-
-
-def _released(row: Row, *, where: str, shard: ShardFile) -> ReleasedRow:
-    meta = row.metadata
-    canonical = canonical_json(row.content())
-    return ReleasedRow(
-        where=where,
-        file=shard.name,
-        listed_split=shard.split,
-        digest=digest_bytes(canonical),
-        split=meta.split,
-        family=meta.source_family,
-        license_tag=meta.license_tag,
-        pii_status=meta.pii_status,
-        phase=meta.phase,
-        purpose=meta.purpose,
-        declared_hash=meta.content_hash,
-        content_hash=content_hash(message.content for message in row.messages),
-        shape="".join(_LETTERS[m.role] if m.content.strip() else "_" for m in row.messages),
-        turns=sum(m.role != "system" for m in row.messages),
-        declared_turns=meta.conversation_length,
-        quality_score=meta.quality_score,
-        canonical=canonical,
-    )

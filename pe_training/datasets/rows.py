@@ -24,11 +24,18 @@ _RFC3339 = re.compile(r"^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-
 def _rfc3339(text: str) -> str:
     if not _RFC3339.match(text):
         raise ValueError("must be an RFC 3339 time such as 2026-01-01T00:00:00Z")
+    if not is_rfc3339(text):
+        raise ValueError("is not a time that exists")
+    return text
+
+
+def is_rfc3339(text: str) -> bool:
+    """Whether ``text`` is an RFC 3339 time that exists."""
     try:
         datetime.fromisoformat(text.upper())
     except ValueError:
-        raise ValueError("is not a time that exists") from None
-    return text
+        return False
+    return bool(_RFC3339.match(text))
 
 
 def split_name(value: Any) -> Any:

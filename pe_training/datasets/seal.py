@@ -7,14 +7,15 @@ other files, order or compression give the same id and, with the same pyarrow, t
 from __future__ import annotations
 
 import io
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pe_training.core.ids import canonical_json, digest_bytes
+import msgspec
+
+from pe_training.core.ids import digest_bytes
 from pe_training.datasets.record import SPLITS, DatasetVersion, Shard, Split
-from pe_training.datasets.release import ReleasedRow
+from pe_training.datasets.row_table import RowTable
 from pe_training.storage.artifacts import ArtifactStore
 
 if TYPE_CHECKING:
@@ -30,30 +31,32 @@ def root_of(digests: Iterable[str]) -> str:
     return digest_bytes("\n".join(sorted(digests)).encode())
 
 
-def seal(rows: Sequence[ReleasedRow], *, name: str, store: ArtifactStore) -> DatasetVersion:
+def seal(rows: RowTable, *, name: str, store: ArtifactStore) -> DatasetVersion:
     """Store the shards and return the record, which is not registered here. Rows must have passed validation."""
-    by_split = {split: sorted((row for row in rows if row.split == split), key=lambda row: row.digest) for split in SPLITS}
     families: dict[str, Counter[str]] = {}
-    for row in rows:
-        families.setdefault(row.family, Counter())[row.split] += 1
+    licenses: Counter[str] = Counter()
+    for profile, count in zip(rows.profiles, rows.rows_per_profile(), strict=True):
+        families.setdefault(profile.family, Counter())[profile.split] += count
+        licenses[profile.license_tag] += count
+    order = {split: [int(index) for index in rows.canonical_order(split)] for split in SPLITS}
     return DatasetVersion(
         name=name,
-        splits={split: Split(rows=len(found), root=root_of(row.digest for row in found)) for split, found in by_split.items()},
-        shards=tuple(shard for split, found in by_split.items() for shard in _shards(found, split=split, store=store)),
+        splits={split: Split(rows=len(found), root=root_of(rows.digest(index) for index in found)) for split, found in order.items()},
+        shards=tuple(shard for split, found in order.items() for shard in _shards(rows, found, split=split, store=store)),
         families={family: dict(sorted(counted.items())) for family, counted in sorted(families.items())},
-        licenses=dict(sorted(Counter(row.license_tag for row in rows).items())),
+        licenses=dict(sorted(licenses.items())),
     )
 
 
-def _shards(rows: Sequence[ReleasedRow], *, split: str, store: ArtifactStore) -> Iterator[Shard]:
-    for number, start in enumerate(range(0, len(rows), MAX_SHARD_ROWS)):
-        part = rows[start : start + MAX_SHARD_ROWS]
-        data = _parquet(part)
+def _shards(rows: RowTable, order: Sequence[int], *, split: str, store: ArtifactStore) -> Iterator[Shard]:
+    for number, start in enumerate(range(0, len(order), MAX_SHARD_ROWS)):
+        part = order[start : start + MAX_SHARD_ROWS]
+        data = _parquet(rows, part)
         path = f"data/{split}-{number:05d}.parquet"
         yield Shard(path=path, split=split, rows=len(part), digest=store.put_bytes(data), size_bytes=len(data))
 
 
-def _parquet(rows: Sequence[ReleasedRow]) -> bytes:
+def _parquet(rows: RowTable, order: Sequence[int]) -> bytes:
     """One shard. Every setting that could change with a default is written out."""
     import pyarrow.parquet as pq
 
@@ -62,37 +65,73 @@ def _parquet(rows: Sequence[ReleasedRow]) -> bytes:
         file, _schema(), version="2.6", data_page_version="1.0", compression="zstd", compression_level=3,
         use_dictionary=["family", "split", "license_tag", "phase"], write_statistics=True, store_schema=False,
     ) as writer:  # fmt: skip
-        for start in range(0, len(rows), ROW_GROUP_ROWS):
-            writer.write_table(_table(rows[start : start + ROW_GROUP_ROWS]), row_group_size=ROW_GROUP_ROWS)
+        for start in range(0, len(order), ROW_GROUP_ROWS):
+            writer.write_table(_table(rows, order[start : start + ROW_GROUP_ROWS]), row_group_size=ROW_GROUP_ROWS)
     return file.getvalue()
 
 
 def _schema() -> pa.Schema:
     import pyarrow as pa
 
-    messages = pa.list_(pa.struct([pa.field("role", pa.string()), pa.field("content", pa.string())]))
+    turns = pa.list_(pa.struct([pa.field("role", pa.string()), pa.field("content", pa.string())]))
     text = [pa.field(name, pa.string(), nullable=False) for name in (*TEXT_COLUMNS, "labels", "group", "metadata")]
-    return pa.schema([*text[:6], pa.field("messages", messages, nullable=False), *text[6:]])
+    return pa.schema([*text[:6], pa.field("messages", turns, nullable=False), pa.field("rejected", turns), *text[6:]])
 
 
-def _table(rows: Sequence[ReleasedRow]) -> pa.Table:
+class _Message(msgspec.Struct, gc=False):
+    role: str
+    content: str
+
+
+class _Labels(msgspec.Struct, gc=False):
+    labels: msgspec.Raw = msgspec.Raw(b"{}")
+    group: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class _Sealed(msgspec.Struct, gc=False):
+    messages: list[_Message]
+    metadata: msgspec.Raw
+    rejected: list[_Message] | None = None
+
+
+_decode = msgspec.json.Decoder(_Sealed).decode
+_decode_labels = msgspec.json.Decoder(_Labels).decode
+
+
+def _table(rows: RowTable, order: Sequence[int]) -> pa.Table:
+    """Rows as columns. The text of the JSON columns is cut out of the canonical JSON, and so is canonical itself."""
     import pyarrow as pa
 
-    return pa.Table.from_pylist([_sealed(row) for row in rows], schema=_schema())
-
-
-def _sealed(row: ReleasedRow) -> dict[str, Any]:
-    content = json.loads(row.canonical)
-    meta = content["metadata"]
-    return {
-        "row_digest": row.digest,
-        "family": row.family,
-        "split": row.split,
-        "license_tag": row.license_tag,
-        "phase": row.phase,
-        "content_hash": row.content_hash,
-        "messages": content["messages"],
-        "labels": canonical_json(meta.get("labels", {})).decode(),
-        "group": canonical_json(meta.get("group", {})).decode(),
-        "metadata": canonical_json(meta).decode(),
+    schema = _schema()
+    content = [_decode(rows.canonical(index)) for index in order]
+    labels = [_decode_labels(row.metadata) for row in content]
+    profiles = [rows[index].profile for index in order]
+    columns: dict[str, Any] = {
+        "row_digest": [rows.digest(index) for index in order],
+        "family": [profile.family for profile in profiles],
+        "split": [profile.split for profile in profiles],
+        "license_tag": [profile.license_tag for profile in profiles],
+        "phase": [profile.phase for profile in profiles],
+        "content_hash": [rows.content_hash(index) for index in order],
+        "messages": _turns([row.messages for row in content]),
+        "rejected": _turns([row.rejected for row in content]),
+        "labels": [bytes(row.labels).decode() for row in labels],
+        "group": [bytes(row.group).decode() for row in labels],
+        "metadata": [bytes(row.metadata).decode() for row in content],
     }
+    return pa.table([pa.array(columns[f.name], f.type) if isinstance(columns[f.name], list) else columns[f.name] for f in schema], schema)
+
+
+def _turns(dialogues: Sequence[list[_Message] | None]) -> pa.ListArray:
+    """One list of turns a row; null where there is none."""
+    import pyarrow as pa
+
+    ends, total = [], 0
+    for turns in dialogues:
+        ends.append(None if turns is None else total)
+        total += len(turns or ())
+    flat = [turn for turns in dialogues for turn in turns or ()]
+    values = pa.StructArray.from_arrays(
+        [pa.array([turn.role for turn in flat], pa.string()), pa.array([turn.content for turn in flat], pa.string())], ["role", "content"]
+    )
+    return pa.ListArray.from_arrays(pa.array([*ends, total], pa.int32()), values)

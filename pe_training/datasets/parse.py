@@ -1,0 +1,143 @@
+"""One line of a shard as a row, fast: a million rows are read in seconds, and each still meets the strict model.
+
+msgspec decodes what is plainly right. Whatever it does not like, and the few values that canonical JSON writes in a way of its
+own, go to the strict model of rows.py, which alone decides what is wrong and how that is said. A test holds the two equal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Literal
+
+import msgspec
+from pydantic import ValidationError
+
+from pe_training.core.ids import canonical_json
+from pe_training.datasets.complaints import complaint
+from pe_training.datasets.rows import MAX_INTEGER, Message, Row, is_rfc3339
+
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_INTEGER)]
+_Integer = Annotated[int, msgspec.Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)]
+_LETTERS = {"system": "S", "user": "U", "assistant": "A"}
+
+
+class _Message(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class _Provenance(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    original_s3_key: _Name
+    processing_pipeline: _Name
+    processed_at: str
+    dedup_status: Literal["unique", "duplicate_removed", "near_duplicate_removed"]
+    processing_steps: tuple[_Name, ...] | None = None
+
+
+class _Metadata(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    source_family: _Name
+    source_key: _Name
+    content_hash: Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
+    pii_status: Literal["scrubbed", "none_detected", "requires_review"]
+    license_tag: Literal["therapeutic_license", "reddit_cc", "synthetic", "public_domain", "custom"]
+    split: Literal["train", "val", "test"]
+    phase: Annotated[str, msgspec.Meta(pattern=r"^stage[0-7]_[a-z0-9_]{1,60}\Z")]
+    provenance: _Provenance
+    conversation_length: _Count | None = None
+    total_tokens: _Count | None = None
+    quality_score: float | None = None
+    bias_flags: tuple[_Name, ...] | None = None
+    labels: dict[str, str | bool | _Integer | dict[str, _Integer]] | None = None
+    group: dict[str, str] | None = None
+    purpose: _Name | None = None
+    language: Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2,3}\Z")] | None = None
+
+
+class _Row(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
+    messages: Annotated[tuple[_Message, ...], msgspec.Meta(min_length=1)]
+    metadata: _Metadata
+    rejected: tuple[_Message, ...] | None = None
+
+
+_decode = msgspec.json.Decoder(_Row).decode
+_encode = msgspec.json.Encoder(order="sorted").encode
+_known_time = lru_cache(maxsize=4_096)(is_rfc3339)
+
+
+class NotARowError(ValueError):
+    """A line that is no row: the dotted field and what is wrong with it, without the data."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedRow:
+    """A row's canonical JSON and the facts that checks look at."""
+
+    canonical: bytes
+    digest: bytes  # SHA-256 of the canonical JSON
+    content: bytes  # SHA-256 of the producer's content hash, recomputed
+    hash_matches: bool
+    quality_score: float | None
+    facts: tuple[str, str, str, str, str, str | None, str | None, str, int, int | None]
+
+
+def parse_row(line: bytes) -> ParsedRow:
+    """The row on a line. Raises :class:`NotARowError`."""
+    try:
+        row = _decode(line)
+        meta = row.metadata
+        plain = _known_time(meta.provenance.processed_at) and _is_plain(meta)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        plain = False
+    if not plain:
+        return _parse_strictly(line)
+    return _parsed(row, _encode(row))
+
+
+def parsed_row(row: Row) -> ParsedRow:
+    """A row that is already a strict one."""
+    return _parsed(row, canonical_json(row.content()))
+
+
+def _is_plain(meta: _Metadata) -> bool:
+    """Whether both encoders write these values alike: scores that are whole, tiny or huge and keys beyond ASCII are not plain."""
+    score = meta.quality_score
+    if score is not None and not (0.001 < score < 1_000 and score % 1):
+        return False
+    nested = [value for value in meta.labels.values() if isinstance(value, dict)] if meta.labels else []
+    return all(key.isascii() for mapping in (meta.labels, meta.group, *nested) if mapping for key in mapping)
+
+
+def _parse_strictly(line: bytes) -> ParsedRow:
+    try:
+        return parsed_row(Row.model_validate_json(line))
+    except ValidationError as error:
+        raise NotARowError(*complaint(error, Row)) from None
+
+
+def _parsed(row: Row | _Row, canonical: bytes) -> ParsedRow:
+    meta = row.metadata
+    messages: Iterable[_Message | Message] = row.messages
+    contents = [message.content.strip() for message in messages]
+    content = hashlib.sha256(" ".join(sorted([text.lower() for text in contents])).encode())
+    shape = "".join([_LETTERS[m.role] if text else "_" for m, text in zip(messages, contents, strict=True)])
+    turns = sum([m.role != "system" for m in messages])
+    return ParsedRow(
+        canonical=canonical,
+        digest=hashlib.sha256(canonical).digest(),
+        content=content.digest(),
+        hash_matches=meta.content_hash[7:] == content.hexdigest(),
+        quality_score=meta.quality_score,
+        facts=(
+            meta.split, meta.source_family, meta.license_tag, meta.pii_status, meta.phase, meta.purpose, meta.language,
+            shape, turns, meta.conversation_length,
+        ),
+    )  # fmt: skip
