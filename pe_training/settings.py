@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     releases: Path | None = Field(default=None, description="folder of dataset releases to watch; default $PE_HOME/releases")
     manifests: Path | None = Field(default=None, description="folder of manifests to watch; default $PE_HOME/manifests")
     policies: Path | None = Field(default=None, description="folder of promotion policies; default: those shipped")
+    release_policy: Path | None = Field(
+        default=None, description="file that says what a dataset release may hold; default: the one shipped"
+    )
     suites: Path | None = Field(default=None, description="folder of evaluation suites; default: those shipped")
     rates: Path | None = Field(default=None, description="file of prices; default: the one shipped")
     actor: str = Field(default="", description="who acts, for the audit trail; default: the login name")
@@ -73,6 +76,11 @@ class Settings(BaseSettings):
         return self.policies or SAMPLES / "policies"
 
     @cached_property
+    def release_policy_file(self) -> Path:
+        """What a dataset release may hold."""
+        return self.release_policy or SAMPLES / "release_policy.yaml"
+
+    @cached_property
     def suite_folder(self) -> Path:
         """Folder of evaluation suites, one subfolder each."""
         return self.suites or SAMPLES / "suites"
@@ -95,7 +103,7 @@ class Settings(BaseSettings):
         given = {
             "PE_HOME": self.root, "PE_ARTIFACTS_URL": self.artifacts, "PE_DATABASE_URL": self.database, "DAGSTER_HOME": self.dagster,
             "PE_RELEASES": self.releases, "PE_MANIFESTS": self.manifests, "PE_POLICIES": self.policies,
-            "PE_SUITES": self.suites, "PE_RATES": self.rates, "PE_ACTOR": self.actor,
+            "PE_RELEASE_POLICY": self.release_policy, "PE_SUITES": self.suites, "PE_RATES": self.rates, "PE_ACTOR": self.actor,
         }  # fmt: skip
         return {name: str(value.absolute() if isinstance(value, Path) else value) for name, value in given.items() if value}
 

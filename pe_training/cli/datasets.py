@@ -18,10 +18,10 @@ Release = Annotated[Path, typer.Argument(metavar="PATH", help="A release folder,
 @answers
 def check(path: Release, as_json: AsJson = False) -> Answer:
     """Validate a release and show every check; nothing is stored. Exit 1: it would be refused."""
-    from pe_training.datasets.accept import validate
+    from pe_training.datasets.accept import preview
     from pe_training.views.console import validation_table
 
-    _, report = validate(path)
+    _, report = preview(path, state=open_state())
     return Answer(data=report.content(), show=lambda: [validation_table(report)], yes=report.accepted)
 
 
@@ -30,14 +30,14 @@ def check(path: Release, as_json: AsJson = False) -> Answer:
 def add(path: Release, dry_run: DryRun = False, as_json: AsJson = False) -> Answer:
     """Validate a release and, if every check passes, seal it as a dataset version. Exit 1: refused, with what failed where."""
     from pe_training.cli.launch import accept_release
-    from pe_training.datasets.accept import accept, validate
+    from pe_training.datasets.accept import accept, preview
     from pe_training.datasets.inbox import hand_over
     from pe_training.views.console import acceptance_view, validation_table
 
-    if dry_run:
-        _, report = validate(path)
-        return Answer(data=report.content(), show=lambda: [validation_table(report)], yes=report.accepted)
     state = open_state()
+    if dry_run:
+        _, report = preview(path, state=state)
+        return Answer(data=report.content(), show=lambda: [validation_table(report)], yes=report.accepted)
     release = hand_over(path, state.settings)
     accept_release(release, state=state)
     acceptance = accept(path, state=state)  # the stored outcome: the job has just made it

@@ -20,6 +20,7 @@ _PREFIX = "pe-training/"
 def _models() -> dict[str, tuple[str, type[BaseModel]]]:
     """Kind -> (apiVersion, model)."""
     from pe_training.costs.rates import Rates
+    from pe_training.datasets.policy import ReleasePolicy
     from pe_training.evaluation.suites import SuiteConfig
     from pe_training.manifests.schema import Manifest
     from pe_training.promotion.policy import Policy
@@ -27,6 +28,7 @@ def _models() -> dict[str, tuple[str, type[BaseModel]]]:
     return {
         "manifest": ("pe-training/v1", Manifest),
         "policy": ("pe-training/policy-v1", Policy),
+        "release-policy": ("pe-training/release-policy-v1", ReleasePolicy),
         "suite": ("pe-training/suite-v1", SuiteConfig),
         "rates": ("pe-training/rates-v1", Rates),
     }
@@ -34,7 +36,9 @@ def _models() -> dict[str, tuple[str, type[BaseModel]]]:
 
 @answers
 def check(
-    paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="YAML files: manifests, policies, suites, rates.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="YAML files: manifests, policies, release policies, suites, rates.")
+    ],
     as_json: AsJson = False,
 ) -> Answer:
     """Validate files; says file:line:column and what was probably meant."""
@@ -73,7 +77,9 @@ def _line(result: dict[str, Any]) -> str:
 
 
 @answers
-def schema(kind: Annotated[str, typer.Argument(help="manifest, policy, suite or rates")], as_json: AsJson = False) -> Answer:
+def schema(
+    kind: Annotated[str, typer.Argument(help="manifest, policy, release-policy, suite or rates")], as_json: AsJson = False
+) -> Answer:
     """Print the JSON Schema of a kind of file, for editors."""
     from pe_training.core.config import suggest
 

@@ -17,7 +17,7 @@ from pe_training.core.config import suggest
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import short
 from pe_training.datasets.checks import judge
-from pe_training.datasets.policy import ReleasePolicy
+from pe_training.datasets.policy import ReleasePolicy, load_release_policy
 from pe_training.datasets.record import DatasetVersion
 from pe_training.datasets.release import Release, read_head, read_release
 from pe_training.datasets.report import ValidationReport
@@ -62,23 +62,47 @@ class KnownRelease:
     at: str
 
 
-def validate(path: Path, *, policy: ReleasePolicy | None = None) -> Validated:
-    """Read a release folder and run every check; stores nothing. Raises input where there is no release to speak of."""
+def validate(path: Path, *, policy: ReleasePolicy | None = None, previous: DatasetVersion | None = None) -> Validated:
+    """Read a release folder and run every check; stores nothing. Raises input where there is no release to speak of.
+
+    ``policy``: as it holds today, by default the one that is shipped. ``previous``: the accepted version before, if there is one.
+    """
     release = read_release(path)
-    return Validated(release, judge(release, policy or ReleasePolicy()))
+    return Validated(release, judge(release, policy or load_release_policy().on(now().date()), previous=previous))
+
+
+def preview(path: Path, *, state: State) -> Validated:
+    """What :func:`accept` would find now; stores nothing."""
+    head = read_head(path)
+    return validate(path, policy=policy_today(state), previous=state.registry.latest(DatasetVersion, label=head.name))
+
+
+def policy_today(state: State) -> ReleasePolicy:
+    """The policy that settings name, without the waivers that have lapsed."""
+    return load_release_policy(state.settings.release_policy_file).on(now().date())
 
 
 def accept(path: Path, *, state: State) -> Acceptance:
-    """Validate, seal and register a release. The same bytes again give the stored outcome, whose shards are verified."""
+    """Validate, seal and register a release. The same bytes again give the stored outcome, whose shards are verified.
+
+    A release that was refused is judged anew when the policy has changed since, for example by a waiver.
+    """
     head = read_head(path)
     with exclusive(state.settings.root / "locks" / f"accept-{head.name}.lock"):
         known = find_release(state, head.digest)
-        if known is None:
-            release, report = validate(path)
+        if known is None or _judged_by_another_policy(known, state=state):
+            release, report = preview(path, state=state)
             _register(release, report, state=state)
             known = find_release(state, release.digest)
             assert known is not None
         return recall_outcome(known, state=state)
+
+
+def _judged_by_another_policy(known: KnownRelease, *, state: State) -> bool:
+    if known.outcome == "accepted":
+        return False
+    report = ValidationReport.model_validate_json(state.artifacts.get(known.report_digest))
+    return report.policy != policy_today(state).content_digest
 
 
 def find_release(state: State, digest: str) -> KnownRelease | None:
@@ -129,11 +153,14 @@ def _register(release: Release, report: ValidationReport, *, state: State) -> No
     report_digest = state.artifacts.put_bytes(report.model_dump_json().encode())
     dataset = seal(release.rows, name=release.name, store=state.artifacts) if report.accepted else None
     with state.registry.writing() as connection:
-        if connection.execute(_known().where(t.releases.c.digest == release.digest)).first():
+        known = connection.execute(_known().where(t.releases.c.digest == release.digest)).first()
+        if known and known.outcome == "accepted":
             return
         if dataset is not None:
             _refuse_second_meaning(connection, release, dataset)
             state.registry.put_in(connection, dataset)
+        if known:
+            connection.execute(sa.delete(t.releases).where(t.releases.c.digest == release.digest))
         connection.execute(
             sa.insert(t.releases).values(
                 digest=release.digest,

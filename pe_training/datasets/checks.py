@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pe_training.datasets.balance import balance_checks
 from pe_training.datasets.policy import ReleasePolicy
-from pe_training.datasets.record import SPLITS
+from pe_training.datasets.record import SPLITS, DatasetVersion
 from pe_training.datasets.release import MISSING, Release
 from pe_training.datasets.release_manifest import MANIFEST
 from pe_training.datasets.report import CHECKS, MAX_EXAMPLES, Check, Problem, ValidationReport, check_result
@@ -21,13 +22,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def judge(release: Release, policy: ReleasePolicy) -> ValidationReport:
-    """Every check of :data:`CHECKS` on a release."""
+def judge(release: Release, policy: ReleasePolicy, *, previous: DatasetVersion | None = None) -> ValidationReport:
+    """Every check of :data:`CHECKS` on a release. ``policy`` as it holds today; ``previous``: the accepted version before."""
     from pe_training.datasets.expectations import expectation_checks
 
-    found = {check.name: check for check in (*_set_checks(release, policy), *expectation_checks(release.rows, policy))}
+    found = {
+        check.name: check
+        for check in (
+            *_set_checks(release, policy),
+            *expectation_checks(release.rows, policy),
+            *balance_checks(release.rows, policy, previous=previous),
+        )
+    }
     assert found.keys() == set(CHECKS), found.keys() ^ set(CHECKS)
-    checks = tuple(found[name] for name in CHECKS)
+    checks = tuple(_weighed(found[name], release, policy) for name in CHECKS)
     return ValidationReport(
         release_digest=release.digest,
         name=release.name,
@@ -35,8 +43,20 @@ def judge(release: Release, policy: ReleasePolicy) -> ValidationReport:
         rows=len(release.rows),
         policy=policy.content_digest,
         checks=checks,
-        accepted=all(check.passed for check in checks),
+        accepted=not any(check.refuses for check in checks),
     )
+
+
+def _weighed(check: Check, release: Release, policy: ReleasePolicy) -> Check:
+    """A check with the severity that the policy gives it, excused where a waiver covers it."""
+    found = check.model_copy(update={"severity": policy.severity(check.name)})
+    if found.passed:
+        return found
+    for waiver in policy.waivers:
+        if waiver.covers(check=check.name, failing=check.failing, dataset=release.name, version=release.version):
+            note = f"waived by {waiver.owner} until {waiver.expires}: {waiver.reason}"
+            return found.model_copy(update={"waived": True, "note": note})
+    return found
 
 
 def _set_checks(release: Release, policy: ReleasePolicy) -> Iterator[Check]:
@@ -166,6 +186,9 @@ def _distinct_content(release: Release, policy: ReleasePolicy) -> Check:
         chosen = groups[file_of == number]
         if len(chosen):
             ratios[name] = len(np.unique(chosen)) / len(chosen)
+    for family in sorted({profile.family for profile in rows.profiles}):
+        chosen = groups[rows.mask(lambda profile, family=family: profile.family == family)]  # type: ignore[misc]
+        ratios[f"family {family}"] = len(np.unique(chosen)) / len(chosen)
     ratios["all files together"] = len(np.unique(groups)) / len(rows) if len(rows) else 0.0
     low = {file: ratio for file, ratio in ratios.items() if ratio < policy.min_distinct_ratio}
     return Check(

@@ -8,6 +8,7 @@ validates imports this module.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -41,7 +42,7 @@ def expectation_checks(rows: RowTable, policy: ReleasePolicy) -> list[Check]:
     """One check per expectation over all rows."""
     scores = np.unique(rows.quality_scores[~np.isnan(rows.quality_scores)])
     suite = gx.ExpectationSuite(name="rows", expectations=_expectations(policy))
-    result = _batch(_table(rows.profiles, scores)).validate(
+    result = _batch(_table(rows.profiles, scores, policy)).validate(
         suite, result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["at"], "return_unexpected_index_query": False}
     )
     return [_check(found, rows, scores) for found in result.results]
@@ -52,7 +53,7 @@ def _expectations(policy: ReleasePolicy) -> list[Any]:
         "content_hash": gxe.ExpectColumnValuesToBeInSet(column="hash_matches", value_set=[True]),
         "licences": gxe.ExpectColumnValuesToBeInSet(column="license_tag", value_set=list(policy.licences)),
         "pii_status": gxe.ExpectColumnValuesToBeInSet(column="pii_status", value_set=list(policy.pii_statuses)),
-        "role_order": gxe.ExpectColumnValuesToMatchRegex(column="shape", regex=policy.turns),
+        "role_order": gxe.ExpectColumnValuesToMatchRegex(column="shape", regex=_turns_pattern(policy)),
         "quality_score": gxe.ExpectColumnValuesToBeBetween(
             column="quality_score", min_value=policy.min_quality, max_value=policy.max_quality
         ),
@@ -67,11 +68,17 @@ def _expectations(policy: ReleasePolicy) -> list[Any]:
     return list(named.values())
 
 
-def _table(profiles: Sequence[Profile], scores: NDArray[np.float64]) -> pd.DataFrame:
+def _turns_pattern(policy: ReleasePolicy) -> str:
+    return "^(?:" + "|".join(f"{re.escape(purpose)}:(?:{pattern})" for purpose, pattern in policy.turns.items()) + ")$"
+
+
+def _table(profiles: Sequence[Profile], scores: NDArray[np.float64], policy: ReleasePolicy) -> pd.DataFrame:
     """One row a profile, then one row a score; what a row has not is null, which no expectation here judges."""
-    text = ("license_tag", "pii_status", "shape", "family", "hash_matches")
+    text = ("license_tag", "pii_status", "family", "hash_matches")
     height = len(profiles) + len(scores)
     columns = {name: pd.Series([getattr(p, name) for p in profiles] + [None] * len(scores), dtype=object) for name in text}
+    shapes = [f"{p.purpose if p.purpose in policy.turns else 'default'}:{p.shape}" for p in profiles]
+    columns["shape"] = pd.Series(shapes + [None] * len(scores), dtype=object)
     for name in ("declared_turns", "turns"):
         columns[name] = pd.Series([getattr(p, name) for p in profiles] + [None] * len(scores), dtype=float)
     columns["quality_score"] = pd.Series([None] * len(profiles) + scores.tolist(), dtype=float)

@@ -86,6 +86,8 @@ class ParsedRow:
     content: bytes  # SHA-256 of the producer's content hash, recomputed
     hash_matches: bool
     quality_score: float | None
+    words: int  # between blanks, in all messages
+    labels: tuple[tuple[str, str], ...]  # those whose values are names
     facts: tuple[str, str, str, str, str, str | None, str | None, str, int, int | None]
 
 
@@ -136,6 +138,8 @@ def _parsed(row: Row | _Row, canonical: bytes) -> ParsedRow:
         content=content.digest(),
         hash_matches=meta.content_hash[7:] == content.hexdigest(),
         quality_score=meta.quality_score,
+        words=sum([len(text.split()) for text in contents]),
+        labels=tuple([(key, value) for key, value in meta.labels.items() if isinstance(value, str)]) if meta.labels else (),
         facts=(
             meta.split, meta.source_family, meta.license_tag, meta.pii_status, meta.phase, meta.purpose, meta.language,
             shape, turns, meta.conversation_length,

@@ -1,23 +1,98 @@
-"""What a release may hold: the lists and limits that validation judges by, as data. Unknown is denied."""
+"""What a release may hold: the lists, limits and severities that validation judges by, as a file that people edit.
+
+Unknown is denied. A waiver excuses one check of one dataset, names who answers for it and why, and lapses by itself.
+"""
 
 from __future__ import annotations
 
-from pydantic import Field
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
+from pydantic import BeforeValidator, Field, model_validator
+
+from pe_training.core.config import load_config, suggest
 from pe_training.core.records import Frozen
+from pe_training.datasets.report import CHECKS
+from pe_training.settings import SAMPLES
+
+Severity = Literal["error", "warn"]
+Ratio = Annotated[float, Field(ge=0, le=1)]
+Range = Annotated[list[float], Field(min_length=2, max_length=2)]
+Day = Annotated[date, BeforeValidator(lambda value: date.fromisoformat(value) if isinstance(value, str) else value)]
+
+
+class Waiver(Frozen):
+    """One check of one dataset excused until a day."""
+
+    check: str
+    dataset: str
+    version: str | None = Field(default=None, description="only this version; without it every version")
+    max_failing: int = Field(ge=1, description="excuses no more failing rows, files or counts than this")
+    owner: str = Field(min_length=1)
+    reason: str = Field(min_length=10)
+    expires: Day = Field(description="the last day on which it holds")
+
+    def covers(self, *, check: str, failing: int, dataset: str, version: str) -> bool:
+        """Whether it excuses this."""
+        about = self.check == check and self.dataset == dataset and self.version in (None, version)
+        return about and failing <= self.max_failing
+
+
+class Lengths(Frozen):
+    """Range of a family's mean estimated tokens and mean turns a dialogue."""
+
+    tokens: Range
+    turns: Range
 
 
 class ReleasePolicy(Frozen):
-    """The defaults are the house rules; every report names the digest of the policy that judged."""
+    """``apiVersion: pe-training/release-policy-v1``. Every report names the digest of the policy that judged."""
 
-    licences: tuple[str, ...] = ("therapeutic_license", "synthetic", "public_domain", "reddit_cc")
-    pii_statuses: tuple[str, ...] = ("scrubbed", "none_detected")
-    min_distinct_ratio: float = Field(default=0.9, ge=0, le=1)  # of content hashes per file and in all
-    min_quality: float = 0.0
-    max_quality: float = 1.0
-    turns: str = r"^S?(?:UA)+$"  # S system, U user, A assistant; an empty message is '_'
-    families: tuple[str, ...] = (
-        "edge_case_generator", "edge_case_resulting_chats", "edge_case_synthetic", "long_running_therapy", "mental_health_datasets",
-        "video_transcripts", "voice_persona", "safety_guardrails", "sarcasm", "cptsd", "addiction", "experimental",
-        "roleplay_simulator", "dpo_preference", "priority", "professional_therapeutic", "cot_reasoning", "edge_cases",
-    )  # fmt: skip
+    apiVersion: Literal["pe-training/release-policy-v1"]
+    warn_only: list[str] = Field(default=[], description="checks that warn and do not refuse")
+    waivers: list[Waiver] = Field(default=[])
+    licences: list[str]
+    pii_statuses: list[str]
+    families: list[str]
+    turns: dict[str, str] = Field(
+        description="purpose -> what a whole dialogue matches: S system, U user, A assistant, _ empty; 'default' for others"
+    )
+    min_distinct_ratio: Ratio = Field(description="distinct contents over rows, per file, per family and in all")
+    min_quality: float
+    max_quality: float
+    tokens_per_word: float = Field(gt=0, description="how tokens are estimated from words")
+    length_tolerance: float = Field(
+        ge=1, description="a mean may leave its range by this factor before it counts as another kind of content"
+    )
+    min_family_rows: int = Field(ge=1, description="a family with fewer rows has no mean to speak of")
+    lengths: dict[str, Lengths] = Field(description="family -> expected means")
+    max_label_share: Ratio = Field(description="of one value of a label among the training rows that have it")
+    mixture: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default={}, description="family -> planned weight in training; empty: no plan"
+    )
+    mixture_tolerance: Ratio
+    max_drift: Ratio = Field(description="total variation distance of the family mix to the version before")
+    max_mean_drift: float = Field(gt=0, description="relative change of mean words and turns to the version before")
+
+    @model_validator(mode="after")
+    def _known_checks(self) -> Self:
+        for name in (*self.warn_only, *(waiver.check for waiver in self.waivers)):
+            if name not in CHECKS:
+                raise ValueError(f"no check is called {name!r}; {suggest(name, CHECKS)}")
+        if "default" not in self.turns:
+            raise ValueError("turns needs an entry 'default', for rows that name no purpose")
+        return self
+
+    def on(self, day: date) -> ReleasePolicy:
+        """The policy as it holds on a day: without the waivers that have lapsed."""
+        return self.model_copy(update={"waivers": [waiver for waiver in self.waivers if waiver.expires >= day]})
+
+    def severity(self, check: str) -> Severity:
+        """What a failure of a check means."""
+        return "warn" if check in self.warn_only else "error"
+
+
+def load_release_policy(path: Path = SAMPLES / "release_policy.yaml") -> ReleasePolicy:
+    """A policy file; without a path the one that is shipped. Raises input with file, line and column."""
+    return load_config(path, ReleasePolicy)

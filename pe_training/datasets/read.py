@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from pe_training.core.config import suggest
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import canonical_json, short
-from pe_training.datasets.record import DatasetVersion, Shard
+from pe_training.datasets.record import DatasetVersion, Shard, Statistics
 from pe_training.datasets.rows import Row, content_hash, row_digest
 from pe_training.datasets.seal import TEXT_COLUMNS, root_of
 from pe_training.storage.state import State
@@ -56,6 +56,7 @@ def verify_dataset(dataset: DatasetVersion, *, state: State) -> int:
     digests: dict[str, list[str]] = {split: [] for split in dataset.splits}
     families: dict[str, Counter[str]] = {}
     licenses: Counter[str] = Counter()
+    words = turns = 0
     for shard in dataset.shards:
         rows = 0
         for stored in _shard_rows(shard, state=state, columns=None):
@@ -68,13 +69,18 @@ def verify_dataset(dataset: DatasetVersion, *, state: State) -> int:
             digests[shard.split].append(stored["row_digest"])
             families.setdefault(row.metadata.source_family, Counter())[shard.split] += 1
             licenses[row.metadata.license_tag] += 1
+            words += sum(len(message.content.split()) for message in row.messages)
+            turns += sum(message.role != "system" for message in row.messages)
         _require(rows == shard.rows, f"the file has {rows:,} rows, the record says {shard.rows:,}", shard.path)
     for name, split in dataset.splits.items():
         _require(len(digests[name]) == split.rows, f"{name} has {len(digests[name]):,} rows, the record says {split.rows:,}", dataset.id)
         _require(root_of(digests[name]) == split.root, f"the rows of {name} do not give its root", dataset.id)
     _require({k: dict(v) for k, v in families.items()} == dataset.families, "the families are not as recorded", dataset.id)
     _require(dict(licenses) == dataset.licenses, "the licences are not as recorded", dataset.id)
-    return sum(len(found) for found in digests.values())
+    total = sum(len(found) for found in digests.values())
+    means = Statistics(words=round(words / total, 6), turns=round(turns / total, 6)) if total else None
+    _require(dataset.statistics in (None, means), "the statistics are not as recorded", dataset.id)
+    return total
 
 
 def _shard_rows(shard: Shard, *, state: State, columns: list[str] | None) -> Iterator[dict[str, Any]]:

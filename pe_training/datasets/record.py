@@ -27,6 +27,13 @@ class Shard(Frozen):
     size_bytes: int
 
 
+class Statistics(Frozen):
+    """What later versions are compared with: means over all rows."""
+
+    words: float  # between blanks, in all messages
+    turns: float  # messages that are not the system's
+
+
 class DatasetVersion(Record):
     """An accepted, sealed dataset. The id depends on the name and the rows, not on files, order or compression."""
 
@@ -37,6 +44,7 @@ class DatasetVersion(Record):
     shards: tuple[Shard, ...]
     families: dict[str, dict[str, int]]  # family -> split -> rows
     licenses: dict[str, int]  # license tag -> rows
+    statistics: Statistics | None = None  # versions that were sealed before 0.2 have none
 
     def identity(self) -> dict[str, Any]:
         """Name and rows; shards and counts are derived from the rows and are checked against them by verification."""

@@ -13,7 +13,7 @@ from pe_training.core.records import Frozen
 CHECKS = (
     "schema", "manifest_counts", "shard_digests", "content_hash", "unique_rows", "splits_disjoint", "holdout_families",
     "distinct_content", "licences", "pii_status", "role_order", "splits_present", "quality_score", "known_families",
-    "conversation_length", "one_purpose",
+    "conversation_length", "one_purpose", "family_lengths", "label_balance", "mixture", "drift",
 )  # fmt: skip
 MAX_EXAMPLES = 20
 
@@ -31,14 +31,21 @@ class Check(Frozen):
     """One check: what was observed against what is allowed."""
 
     name: str
-    severity: Literal["error"] = "error"
+    severity: Literal["error", "warn"] = "error"
     passed: bool
+    note: str | None = None  # why there was nothing to judge, or by which waiver a failure is excused
+    waived: bool = False
     observed: float
     threshold: float
     bound: Literal["at_most", "at_least"] = "at_most"
     failing: int
     unit: str  # what `failing` counts: row, file, count, split, family
     examples: tuple[Problem, ...] = ()  # the first MAX_EXAMPLES
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it stands in the way of the release."""
+        return not self.passed and not self.waived and self.severity == "error"
 
     @property
     def where(self) -> tuple[str, ...]:
@@ -65,15 +72,22 @@ class ValidationReport(Frozen):
 
     @property
     def failed(self) -> tuple[Check, ...]:
-        """The checks that said no."""
-        return tuple(check for check in self.checks if not check.passed)
+        """The checks that stand in the way."""
+        return tuple(check for check in self.checks if check.refuses)
+
+    @property
+    def warnings(self) -> tuple[Check, ...]:
+        """The checks that failed and do not stand in the way."""
+        return tuple(check for check in self.checks if not check.passed and not check.refuses)
 
     @property
     def summary(self) -> str:
         """One line for people."""
         head = f"release {self.name} {self.version}"
         if self.accepted:
-            return f"{head} accepted: {len(self.checks)} checks passed on {self.rows:,} rows"
+            noted = ", ".join(f"{check.tally}{', waived' if check.waived else ''}" for check in self.warnings)
+            passed = len(self.checks) - len(self.warnings)
+            return f"{head} accepted: {passed} checks passed on {self.rows:,} rows" + (f"; with a warning: {noted}" if noted else "")
         failed = ", ".join(check.tally for check in self.failed)
         return f"{head} refused: {len(self.failed)} of {len(self.checks)} checks failed: {failed}"
 

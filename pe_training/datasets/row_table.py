@@ -11,6 +11,7 @@ import os
 import tempfile
 import weakref
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 DIGEST_BYTES = 32
 BUFFER_BYTES = 1 << 20
+MAX_LABEL_VALUES = 10_000  # a label with more values is free text
 
 
 class Profile(NamedTuple):
@@ -102,6 +104,8 @@ class RowTable(Sequence[TableRow]):
         self._known: dict[Profile, int] = {}
         self._profile, self._line = array("I"), array("I")
         self._starts, self._scores = array("Q", [0]), array("d")
+        self._words = array("I")
+        self.labels: Counter[tuple[str, str, str]] = Counter()  # (split, label, value); of a label with too many values only the first
         self._digests, self._contents = bytearray(), bytearray()
         self._spool = spool or Spool()
 
@@ -114,6 +118,11 @@ class RowTable(Sequence[TableRow]):
             self.profiles.append(profile)
         self._profile.append(number)
         self._line.append(line)
+        self._words.append(row.words)
+        for label, value in row.labels:
+            key = (profile.split, label, value)
+            if key in self.labels or len(self.labels) < MAX_LABEL_VALUES:
+                self.labels[key] += 1
         self._scores.append(float("nan") if row.quality_score is None else row.quality_score)
         self._digests += row.digest
         self._contents += row.content
@@ -165,6 +174,15 @@ class RowTable(Sequence[TableRow]):
         import numpy as np
 
         return np.frombuffer(self._scores, dtype=np.float64) if len(self) else np.zeros(0)
+
+    def means(self, chosen: NDArray[np.bool_] | None = None) -> tuple[float, float]:
+        """Mean words and mean turns of the chosen rows (of all without a choice), of which there is at least one."""
+        import numpy as np
+
+        turns = np.asarray([profile.turns for profile in self.profiles], dtype=np.int64)[self.profile_of]
+        words = np.frombuffer(self._words, dtype=np.uint32)
+        of = slice(None) if chosen is None else chosen
+        return float(words[of].mean()), float(turns[of].mean())
 
     def mask(self, holds: Callable[[Profile], bool]) -> NDArray[np.bool_]:
         """(n,) which rows have a profile for which ``holds`` is true; asked once a profile."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pe_training.core.ids import digest_bytes
-from pe_training.datasets.record import SPLITS, DatasetVersion, Shard, Split
+from pe_training.datasets.record import SPLITS, DatasetVersion, Shard, Split, Statistics
 from pe_training.datasets.row_table import RowTable
 from pe_training.storage.artifacts import ArtifactStore
 
@@ -45,7 +45,14 @@ def seal(rows: RowTable, *, name: str, store: ArtifactStore) -> DatasetVersion:
         shards=tuple(shard for split, found in order.items() for shard in _shards(rows, found, split=split, store=store)),
         families={family: dict(sorted(counted.items())) for family, counted in sorted(families.items())},
         licenses=dict(sorted(licenses.items())),
+        statistics=statistics_of(rows),
     )
+
+
+def statistics_of(rows: RowTable) -> Statistics:
+    """Means over all rows, of which there is at least one."""
+    words, turns = rows.means()
+    return Statistics(words=round(words, 6), turns=round(turns, 6))
 
 
 def _shards(rows: RowTable, order: Sequence[int], *, split: str, store: ArtifactStore) -> Iterator[Shard]:

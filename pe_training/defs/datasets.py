@@ -27,7 +27,8 @@ def dataset_version(context: dg.AssetExecutionContext, store: Store) -> Iterator
     for check in acceptance.report.checks:
         yield dg.AssetCheckResult(
             check_name=check.name,
-            passed=check.passed,
+            passed=check.passed or check.waived,
+            severity=dg.AssetCheckSeverity.ERROR if check.severity == "error" else dg.AssetCheckSeverity.WARN,
             metadata={"value": check.observed, "threshold": check.threshold, "failing": check.failing, "where": ", ".join(check.where[:5])},
         )
     dataset = acceptance.sealed()

@@ -98,12 +98,13 @@ def lineage_tree(tree: Tree) -> RenderableType:
 def validation_table(report: ValidationReport) -> RenderableType:
     """Every check of a release, those that failed first; where and how often, never the text."""
     made = table("passed", "check", ">found", "allowed", "where")
-    for check in sorted(report.checks, key=lambda c: c.passed):
+    for check in sorted(report.checks, key=lambda c: (c.passed, not c.refuses)):
         problems = [plain(f"{p.where}  {p.field}: {p.message}" if p.field else f"{p.where}  {p.message}") for p in check.examples]
         left = check.failing - SHOWN_PROBLEMS
         more = [plain(f"and {left:,} more", "dim")] if left > 0 and problems else []
         allowed = f"{check.bound.replace('_', ' ')} {check.threshold:g}"
-        where = Group(*problems[:SHOWN_PROBLEMS], *more) if not check.passed else BLANK
+        notes = [plain(check.note, "dim")] if check.note else [plain("warns only", "dim")] if not check.passed and not check.refuses else []
+        where = Group(*notes, *(problems[:SHOWN_PROBLEMS] if not check.passed else ()), *more) if notes or not check.passed else BLANK
         made.add_row(mark(holds=check.passed), plain(check.name), _observed(check), allowed, where)
     return Group(made, BLANK, plain(report.summary, "bold"))
 

@@ -16,7 +16,7 @@ NAME, VERSION = "sample-dialogues", "v1.0.0"
 def talk(number: int) -> list[tuple[str, str]]:
     """A dialogue of three messages unlike any other number's."""
     return [
-        ("system", f"You are a supportive listener. {CANARY}"),
+        ("system", f"You are a supportive listener who asks one question at a time. {CANARY}"),
         ("user", f"Exam {number} keeps me awake. {CANARY}"),
         ("assistant", f"Exam {number} sounds heavy. What weighs most? {CANARY}"),
     ]

@@ -63,7 +63,7 @@ def test_a_refused_release_leaves_its_report_and_no_dataset(tmp_path: Path) -> N
         acceptance.sealed()
     assert caught.value.to_json() == {
         "kind": "refused",
-        "message": "release sample-dialogues v1.0.0 refused: 1 of 16 checks failed: licences (1 row)",
+        "message": "release sample-dialogues v1.0.0 refused: 1 of 20 checks failed: licences (1 row)",
         "where": "train/part-00000.jsonl:1:metadata.license_tag",
         "hint": "this licence is not allowed",
     }

@@ -158,7 +158,7 @@ def test_a_row_in_the_shard_of_another_split_is_refused(tmp_path: Path) -> None:
 
 def test_every_check_has_a_broken_release_above() -> None:
     shown = {name for _, failed, _, _ in (*BROKEN.values(), *MISSTATED.values()) for name in failed}
-    assert shown == set(CHECKS)
+    assert shown == set(CHECKS) - {"family_lengths", "label_balance", "mixture", "drift"}, "those four stand in test_balance.py"
 
 
 def test_a_correct_release_passes_every_check_with_numbers(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_correct_release_passes_every_check_with_numbers(tmp_path: Path) -> No
         "splits_present": (3.0, 3.0),
     }
     assert all((check.observed, check.failing) == (0, 0) for check in report.checks if check.bound == "at_most")
-    assert report.summary == "release sample-dialogues v1.0.0 accepted: 16 checks passed on 26 rows"
+    assert report.summary == "release sample-dialogues v1.0.0 accepted: 20 checks passed on 26 rows"
 
 
 def test_optional_values_may_all_be_absent(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_the_refusal_reads_like_this(tmp_path: Path) -> None:
     rows = both(edit(4, license_tag="custom"), *(edit(i, content_hash=content_hash([str(i)])) for i in range(3)))(sample_rows())
     assert str(validate(sample_release(tmp_path, rows)).report.refusal()) == (
         "train/part-00000.jsonl:1:metadata.content_hash: release sample-dialogues v1.0.0 refused: "
-        "2 of 16 checks failed: content_hash (3 rows), licences (1 row) (is not the hash of these messages)"
+        "2 of 20 checks failed: content_hash (3 rows), licences (1 row) (is not the hash of these messages)"
     )
 
 

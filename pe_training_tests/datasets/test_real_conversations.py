@@ -28,7 +28,8 @@ def real_rows() -> list[dict[str, Any]]:
         while messages[-1][0] != "assistant":
             messages.pop()
         labels = {key: str(value) for key, value in row["labels"].items()}
-        rows.append(make_row(messages, split=split_of[row["labels"]["persona"]], source_key=row["id"], labels=labels))
+        split = split_of[row["labels"]["persona"]]
+        rows.append(make_row(messages, split=split, source_family="long_running_therapy", source_key=row["id"], labels=labels))
     return rows
 
 
@@ -43,6 +44,14 @@ def test_real_conversations_are_accepted_and_come_back_whole(tmp_path: Path) -> 
     sealed = {row.row_digest: row for split in dataset.splits for row in read_rows(dataset, split, state=state)}
     given = sorted(json.dumps(row["messages"]) for row in rows)
     assert sorted(json.dumps(row.messages) for row in sealed.values()) == given, "the messages differ (not shown)"
+
+
+def test_real_conversations_under_a_family_of_short_dialogues_are_refused(tmp_path: Path) -> None:
+    rows = real_rows()
+    for row in rows:
+        row["metadata"]["source_family"] = "professional_therapeutic"
+    acceptance = accept(build_release(tmp_path / "r", rows, name="vera-mh", version="v1"), state=fresh_state(tmp_path / "home"))
+    assert [check.name for check in acceptance.report.failed] == ["family_lengths"]
 
 
 def test_real_conversations_that_end_with_the_client_are_refused(tmp_path: Path) -> None:
