@@ -62,19 +62,11 @@ class KnownRelease:
     at: str
 
 
-def validate(path: Path, *, policy: ReleasePolicy | None = None, previous: DatasetVersion | None = None) -> Validated:
-    """Read a release folder and run every check; stores nothing. Raises input where there is no release to speak of.
-
-    ``policy``: as it holds today, by default the one that is shipped. ``previous``: the accepted version before, if there is one.
-    """
-    release = read_release(path)
-    return Validated(release, judge(release, policy or load_release_policy().on(now().date()), previous=previous))
-
-
 def preview(path: Path, *, state: State) -> Validated:
-    """What :func:`accept` would find now; stores nothing."""
-    head = read_head(path)
-    return validate(path, policy=policy_today(state), previous=state.registry.latest(DatasetVersion, label=head.name))
+    """A release judged by today's policy against the newest accepted version; stores nothing."""
+    release = read_release(path)
+    previous = state.registry.latest(DatasetVersion, label=release.name)
+    return Validated(release, judge(release, policy_today(state), previous=previous))
 
 
 def policy_today(state: State) -> ReleasePolicy:
@@ -85,7 +77,7 @@ def policy_today(state: State) -> ReleasePolicy:
 def accept(path: Path, *, state: State) -> Acceptance:
     """Validate, seal and register a release. The same bytes again give the stored outcome, whose shards are verified.
 
-    A release that was refused is judged anew when the policy has changed since, for example by a waiver.
+    A release that was refused is judged anew when the policy has changed since, for example by a waiver; the refusal stays on record.
     """
     head = read_head(path)
     with exclusive(state.settings.root / "locks" / f"accept-{head.name}.lock"):
@@ -106,9 +98,13 @@ def _judged_by_another_policy(known: KnownRelease, *, state: State) -> bool:
 
 
 def find_release(state: State, digest: str) -> KnownRelease | None:
-    """The outcome for a release digest, or ``None`` where it has not been seen."""
+    """The newest outcome for a release digest, or ``None`` where it has not been seen."""
     with state.registry.reading() as connection:
-        row = connection.execute(_known().where(t.releases.c.digest == digest)).first()
+        return _newest(connection, digest)
+
+
+def _newest(connection: sa.Connection, digest: str) -> KnownRelease | None:
+    row = connection.execute(_known().where(t.releases.c.digest == digest).order_by(t.releases.c.seq.desc()).limit(1)).first()
     return KnownRelease(**row._mapping) if row else None
 
 
@@ -153,14 +149,12 @@ def _register(release: Release, report: ValidationReport, *, state: State) -> No
     report_digest = state.artifacts.put_bytes(report.model_dump_json().encode())
     dataset = seal(release.rows, name=release.name, store=state.artifacts) if report.accepted else None
     with state.registry.writing() as connection:
-        known = connection.execute(_known().where(t.releases.c.digest == release.digest)).first()
-        if known and known.outcome == "accepted":
+        known = _newest(connection, release.digest)
+        if known and (known.outcome == "accepted" or known.report_digest == report_digest):
             return
         if dataset is not None:
             _refuse_second_meaning(connection, release, dataset)
             state.registry.put_in(connection, dataset)
-        if known:
-            connection.execute(sa.delete(t.releases).where(t.releases.c.digest == release.digest))
         connection.execute(
             sa.insert(t.releases).values(
                 digest=release.digest,

@@ -12,42 +12,58 @@ from pe_training.datasets.policy import ReleasePolicy
 from pe_training.datasets.record import DatasetVersion
 from pe_training.datasets.release_manifest import MANIFEST
 from pe_training.datasets.report import Check, Problem, check_result
-from pe_training.datasets.row_table import RowTable
+from pe_training.datasets.row_table import RowTable, having
 
 
 def balance_checks(rows: RowTable, policy: ReleasePolicy, *, previous: DatasetVersion | None) -> Iterator[Check]:
     """Lengths per family, labels, mixture and drift."""
-    yield check_result("family_lengths", list(_lengths(rows, policy)), unit="family")
-    yield check_result("label_balance", list(_labels(rows, policy)), unit="label")
+    yield _family_lengths(rows, policy)
+    yield _label_balance(rows, policy)
     yield _mixture(rows, policy)
     yield _drift(rows, policy, previous)
 
 
-def _lengths(rows: RowTable, policy: ReleasePolicy) -> Iterator[Problem]:
-    """Families whose mean dialogue is not what such a family holds: content is not what the label says."""
-    for family, expected in policy.lengths.items():
-        chosen = rows.mask(lambda profile, family=family: profile.family == family)  # type: ignore[misc]
-        if chosen.sum() < policy.min_family_rows:
-            continue
-        words, turns = rows.means(chosen)
+def _family_lengths(rows: RowTable, policy: ReleasePolicy) -> Check:
+    """Families whose mean dialogue is not what such a family holds: content is not what its name says."""
+    chosen = {family: rows.mask(having(family=family)) for family in policy.lengths}
+    large = {family: mask for family, mask in chosen.items() if mask.sum() >= policy.min_family_rows}
+    if not large:
+        note = f"no family with an expected length has {policy.min_family_rows} rows"
+        return _nothing("family_lengths", note, unit="family")
+    problems = []
+    for family, mask in large.items():
+        words, turns = rows.means(mask)
+        expected = policy.lengths[family]
         for unit, value, (low, high) in (("tokens", words * policy.tokens_per_word, expected.tokens), ("turns", turns, expected.turns)):
             if not low / policy.length_tolerance <= value <= high * policy.length_tolerance:
                 message = f"{family}: about {value:.0f} {unit} a dialogue, expected {low:g} to {high:g}"
-                yield Problem(check="family_lengths", where=MANIFEST, field=f"source_families.{family}", message=message)
+                problems.append(Problem(check="family_lengths", where=MANIFEST, field=f"source_families.{family}", message=message))
+    return check_result("family_lengths", problems, unit="family", failing=len({problem.field for problem in problems}))
 
 
-def _labels(rows: RowTable, policy: ReleasePolicy) -> Iterator[Problem]:
+def _label_balance(rows: RowTable, policy: ReleasePolicy) -> Check:
     """Labels of which nearly every training row says the same, and values held out for testing that training never shows."""
-    for label in sorted({name for _, name, _ in rows.labels}):
-        train = {value: count for (split, name, value), count in rows.labels.items() if (split, name) == ("train", label)}
-        total = sum(train.values())
-        if len(train) > 1 and total >= policy.min_family_rows and max(train.values()) / total > policy.max_label_share:
-            message = f"one of {len(train)} values stands in {max(train.values()) / total:.1%} of {total:,} training rows"
-            yield Problem(check="label_balance", where=MANIFEST, field=f"labels.{label}", message=message)
-        unseen = {value for split, name, value in rows.labels if name == label and split != "train"} - train.keys()
-        if train and unseen:
-            message = f"{len(unseen)} of its values are held out and in no training row"
-            yield Problem(check="label_balance", where=MANIFEST, field=f"labels.{label}", message=message)
+    skipped = f"not looked at, as free text: {len(rows.free_text)}" if rows.free_text else None
+    if not rows.labels:
+        return _nothing("label_balance", skipped or "no row has a label", unit="label")
+    problems = [
+        Problem(check="label_balance", where=MANIFEST, field=f"labels.{label}", message=message)
+        for label, counts in sorted(rows.labels.items())
+        for message in _imbalance(counts, policy)
+    ]
+    failing = len({problem.field for problem in problems})
+    return check_result("label_balance", problems, unit="label", failing=failing).model_copy(update={"note": skipped})
+
+
+def _imbalance(counts: Counter[tuple[str, str]], policy: ReleasePolicy) -> Iterator[str]:
+    """What is wrong with one label, whose ``counts`` are by split and value."""
+    train = {value: count for (split, value), count in counts.items() if split == "train"}
+    total = sum(train.values())
+    if len(train) > 1 and total >= policy.min_family_rows and max(train.values()) / total > policy.max_label_share:
+        yield f"one of {len(train)} values stands in {max(train.values()) / total:.1%} of {total:,} training rows"
+    unseen = {value for split, value in counts if split != "train"} - train.keys()
+    if train and unseen:
+        yield f"{len(unseen)} of its values are held out and in no training row"
 
 
 def _mixture(rows: RowTable, policy: ReleasePolicy) -> Check:
@@ -55,7 +71,7 @@ def _mixture(rows: RowTable, policy: ReleasePolicy) -> Check:
     if not policy.mixture:
         return _nothing("mixture", "no mixture is planned", unit="family")
     counts: Counter[str] = Counter()
-    for profile, count in zip(rows.profiles, rows.rows_per_profile(), strict=True):
+    for profile, count in rows.counted():
         if profile.split == "train":
             counts[profile.family] += count
     planned = _shares(policy.mixture)
@@ -80,7 +96,7 @@ def _drift(rows: RowTable, policy: ReleasePolicy, previous: DatasetVersion | Non
     if not len(rows):
         return _nothing("drift", "there is no row to compare", unit="measure")
     counts: Counter[str] = Counter()
-    for profile, count in zip(rows.profiles, rows.rows_per_profile(), strict=True):
+    for profile, count in rows.counted():
         counts[profile.family] += count
     now, before = _shares(counts), _shares({family: sum(splits.values()) for family, splits in previous.families.items()})
     distance = sum(abs(now.get(family, 0.0) - before.get(family, 0.0)) for family in now.keys() | before.keys()) / 2
@@ -88,9 +104,11 @@ def _drift(rows: RowTable, policy: ReleasePolicy, previous: DatasetVersion | Non
     if distance > policy.max_drift:
         message = f"the mix of families moved by {distance:.1%} against the version before"
         problems.append(Problem(check="drift", where=MANIFEST, field="source_families", message=message))
+    if previous.statistics is None:
+        note = "lengths are not compared: the version before was sealed without its means"
+        return _measured("drift", problems, observed=distance, threshold=policy.max_drift, unit="measure").model_copy(update={"note": note})
     words, turns = rows.means()
-    before_words, before_turns = (previous.statistics.words, previous.statistics.turns) if previous.statistics else (words, turns)
-    for name, value, was in (("words", words, before_words), ("turns", turns, before_turns)):
+    for name, value, was in (("words", words, previous.statistics.words), ("turns", turns, previous.statistics.turns)):
         if abs(value - was) > policy.max_mean_drift * was:
             message = f"{value:.1f} {name} a dialogue, {was:.1f} in the version before"
             problems.append(Problem(check="drift", where=MANIFEST, field=name, message=message))
@@ -110,4 +128,4 @@ def _measured(name: str, problems: list[Problem], *, observed: float, threshold:
 
 
 def _nothing(name: str, note: str, *, unit: str) -> Check:
-    return check_result(name, [], unit=unit).model_copy(update={"note": note})
+    return check_result(name, [], unit=unit).model_copy(update={"judged": False, "note": note})

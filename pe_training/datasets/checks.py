@@ -15,7 +15,7 @@ from pe_training.datasets.record import SPLITS, DatasetVersion
 from pe_training.datasets.release import MISSING, Release
 from pe_training.datasets.release_manifest import MANIFEST
 from pe_training.datasets.report import CHECKS, MAX_EXAMPLES, Check, Problem, ValidationReport, check_result
-from pe_training.datasets.row_table import TableRow
+from pe_training.datasets.row_table import TableRow, having
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,7 +89,7 @@ def _miscounts(release: Release) -> Iterator[Problem]:
     per_file: Counter[int] = Counter()
     families_of: dict[int, set[str]] = {}
     per_family: dict[str, Counter[str]] = {}
-    for profile, count in zip(rows.profiles, rows.rows_per_profile(), strict=True):
+    for profile, count in rows.counted():
         per_file[profile.file] += count
         families_of.setdefault(profile.file, set()).add(profile.family)
         per_family.setdefault(profile.family, Counter())[profile.split] += count
@@ -134,10 +134,10 @@ def _splits_disjoint(release: Release) -> Check:
     import numpy as np
 
     rows = release.rows
-    groups = rows.content_groups()
+    groups = rows.content_groups
     there = np.zeros((len(SPLITS), groups.max(initial=-1) + 1), dtype=bool)
     for number, split in enumerate(SPLITS):
-        there[number, groups[rows.mask(lambda profile, split=split: profile.split == split)]] = True  # type: ignore[misc]
+        there[number, groups[rows.mask(having(split=split))]] = True
     shared = (there.sum(axis=0) > 1)[groups]
     problems = []
     for index in np.flatnonzero(shared)[:MAX_EXAMPLES]:
@@ -150,7 +150,7 @@ def _unique_rows(release: Release) -> Check:
     """Rows that share their content with another row."""
     import numpy as np
 
-    groups = release.rows.content_groups()
+    groups = release.rows.content_groups
     repeated = (np.bincount(groups) > 1)[groups] if len(groups) else np.zeros(0, dtype=bool)
     problems = [_problem("unique_rows", row.where, "messages", "another row has the same content") for row in _first(release, repeated)]
     return check_result("unique_rows", problems, unit="row", failing=int(repeated.sum()))
@@ -179,7 +179,7 @@ def _distinct_content(release: Release, policy: ReleasePolicy) -> Check:
     import numpy as np
 
     rows = release.rows
-    groups = rows.content_groups()
+    groups = rows.content_groups
     file_of = np.asarray([profile.file for profile in rows.profiles], dtype=np.int64)[rows.profile_of] if len(rows) else groups
     ratios = {}
     for number, name in enumerate(rows.files):
@@ -187,7 +187,7 @@ def _distinct_content(release: Release, policy: ReleasePolicy) -> Check:
         if len(chosen):
             ratios[name] = len(np.unique(chosen)) / len(chosen)
     for family in sorted({profile.family for profile in rows.profiles}):
-        chosen = groups[rows.mask(lambda profile, family=family: profile.family == family)]  # type: ignore[misc]
+        chosen = groups[rows.mask(having(family=family))]
         ratios[f"family {family}"] = len(np.unique(chosen)) / len(chosen)
     ratios["all files together"] = len(np.unique(groups)) / len(rows) if len(rows) else 0.0
     low = {file: ratio for file, ratio in ratios.items() if ratio < policy.min_distinct_ratio}
@@ -226,7 +226,7 @@ def _one_purpose(release: Release) -> Check:
     """Rows whose purpose is not that of most rows: a simulated difficult client must never teach the therapist, nor the reverse."""
     rows = release.rows
     purposes: Counter[str | None] = Counter()
-    for profile, count in zip(rows.profiles, rows.rows_per_profile(), strict=True):
+    for profile, count in rows.counted():
         purposes[profile.purpose] += count
     usual = min(purposes, key=lambda purpose: (-purposes[purpose], purpose or ""), default=None)
     others = rows.mask(lambda profile: profile.purpose != usual)

@@ -54,13 +54,11 @@ class _Metadata(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, 
     labels: dict[str, str | bool | _Integer | dict[str, _Integer]] | None = None
     group: dict[str, str] | None = None
     purpose: _Name | None = None
-    language: Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2,3}\Z")] | None = None
 
 
 class _Row(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     messages: Annotated[tuple[_Message, ...], msgspec.Meta(min_length=1)]
     metadata: _Metadata
-    rejected: tuple[_Message, ...] | None = None
 
 
 _decode = msgspec.json.Decoder(_Row).decode
@@ -88,7 +86,7 @@ class ParsedRow:
     quality_score: float | None
     words: int  # between blanks, in all messages
     labels: tuple[tuple[str, str], ...]  # those whose values are names
-    facts: tuple[str, str, str, str, str, str | None, str | None, str, int, int | None]
+    facts: tuple[str, str, str, str, str, str | None, str, int, int | None]
 
 
 def parse_row(line: bytes) -> ParsedRow:
@@ -141,7 +139,7 @@ def _parsed(row: Row | _Row, canonical: bytes) -> ParsedRow:
         words=sum([len(text.split()) for text in contents]),
         labels=tuple([(key, value) for key, value in meta.labels.items() if isinstance(value, str)]) if meta.labels else (),
         facts=(
-            meta.split, meta.source_family, meta.license_tag, meta.pii_status, meta.phase, meta.purpose, meta.language,
+            meta.split, meta.source_family, meta.license_tag, meta.pii_status, meta.phase, meta.purpose,
             shape, turns, meta.conversation_length,
         ),
     )  # fmt: skip

@@ -5,20 +5,28 @@ Unknown is denied. A waiver excuses one check of one dataset, names who answers 
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pe_training.core.config import load_config, suggest
 from pe_training.core.records import Frozen
 from pe_training.datasets.report import CHECKS
-from pe_training.settings import SAMPLES
 
 Severity = Literal["error", "warn"]
 Ratio = Annotated[float, Field(ge=0, le=1)]
-Range = Annotated[list[float], Field(min_length=2, max_length=2)]
+
+
+def _in_order(ends: list[float]) -> list[float]:
+    if ends[0] > ends[1]:
+        raise ValueError("must be written from low to high")
+    return ends
+
+
+Range = Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator(_in_order)]
 Day = Annotated[date, BeforeValidator(lambda value: date.fromisoformat(value) if isinstance(value, str) else value)]
 
 
@@ -80,8 +88,22 @@ class ReleasePolicy(Frozen):
         for name in (*self.warn_only, *(waiver.check for waiver in self.waivers)):
             if name not in CHECKS:
                 raise ValueError(f"no check is called {name!r}; {suggest(name, CHECKS)}")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_applied(self) -> Self:
+        for name in (*self.lengths, *self.mixture):
+            if name not in self.families:
+                raise ValueError(f"{name!r} is not among the families; {suggest(name, self.families)}")
         if "default" not in self.turns:
             raise ValueError("turns needs an entry 'default', for rows that name no purpose")
+        for purpose, pattern in self.turns.items():
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"turns.{purpose} is not a regular expression: {error}") from None
+        if self.min_quality > self.max_quality:
+            raise ValueError("min_quality is above max_quality")
         return self
 
     def on(self, day: date) -> ReleasePolicy:
@@ -93,6 +115,6 @@ class ReleasePolicy(Frozen):
         return "warn" if check in self.warn_only else "error"
 
 
-def load_release_policy(path: Path = SAMPLES / "release_policy.yaml") -> ReleasePolicy:
-    """A policy file; without a path the one that is shipped. Raises input with file, line and column."""
+def load_release_policy(path: Path) -> ReleasePolicy:
+    """A policy file. Raises input with file, line and column."""
     return load_config(path, ReleasePolicy)

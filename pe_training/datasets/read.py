@@ -96,8 +96,7 @@ def _shard_rows(shard: Shard, *, state: State, columns: list[str] | None) -> Ite
 
 def _parsed(stored: dict[str, Any], shard: Shard) -> Row:
     try:
-        turns = {name: stored[name] for name in ("messages", "rejected") if stored[name] is not None}
-        return Row.model_validate_json(canonical_json(turns | {"metadata": json.loads(stored["metadata"])}))
+        return Row.model_validate_json(canonical_json({"messages": stored["messages"], "metadata": json.loads(stored["metadata"])}))
     except ValidationError:
         raise PeError(Kind.CORRUPT, "a row is not a dialogue any more", where=shard.path, hint=_HINT) from None
 

@@ -44,7 +44,7 @@ class DatasetVersion(Record):
     shards: tuple[Shard, ...]
     families: dict[str, dict[str, int]]  # family -> split -> rows
     licenses: dict[str, int]  # license tag -> rows
-    statistics: Statistics | None = None  # versions that were sealed before 0.2 have none
+    statistics: Statistics | None = None  # a version that was sealed before they were kept has none
 
     def identity(self) -> dict[str, Any]:
         """Name and rows; shards and counts are derived from the rows and are checked against them by verification."""

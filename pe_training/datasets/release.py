@@ -24,8 +24,8 @@ VERSION = re.compile(r"^(?!latest$|ds_)[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Release:
-    """A release as it lies in its folder."""
+class ReleaseHead:
+    """What can be said of a release without parsing a row."""
 
     name: str
     version: str
@@ -34,20 +34,14 @@ class Release:
     manifest: ReleaseManifest
     shards: tuple[ShardFile, ...]
     file_digests: dict[str, str]  # name below the folder -> digest, or MISSING
-    rows: RowTable
-    problems: tuple[Problem, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReleaseHead:
-    """What can be said of a release without parsing a row."""
+class Release(ReleaseHead):
+    """A release as it lies in its folder, read whole."""
 
-    name: str
-    version: str
-    digest: str
-    manifest: ReleaseManifest
-    shards: tuple[ShardFile, ...]
-    file_digests: dict[str, str]
+    rows: RowTable
+    problems: tuple[Problem, ...]
 
 
 def release_digest(folder: Path) -> str:
@@ -66,7 +60,9 @@ def read_head(folder: Path) -> ReleaseHead:
     shards = shard_files(folder, manifest)
     digests = {shard.name: digest_file(shard.path) if shard.path.exists() else MISSING for shard in shards}
     digests[MANIFEST] = digest_file(folder / MANIFEST)
-    return ReleaseHead(name=name, version=version, digest=digest_json(digests), manifest=manifest, shards=shards, file_digests=digests)
+    return ReleaseHead(
+        name=name, version=version, digest=digest_json(digests), path=folder, manifest=manifest, shards=shards, file_digests=digests
+    )
 
 
 def read_release(folder: Path) -> Release:
@@ -80,10 +76,7 @@ def read_release(folder: Path) -> Release:
     if release_digest(folder) != head.digest:
         message = "the release changed while it was read"
         raise PeError(Kind.BUSY, message, where=str(folder), hint="wait until it is wholly copied, then run this again")
-    return Release(
-        name=head.name, version=head.version, digest=head.digest, path=folder.absolute(), manifest=head.manifest,
-        shards=head.shards, file_digests=head.file_digests, rows=rows.finish(), problems=tuple(problems),
-    )  # fmt: skip
+    return Release(**vars(head), rows=rows.finish(), problems=tuple(problems))
 
 
 def _named(declared: str | None, folder_name: str, pattern: re.Pattern[str], *, where: str) -> str:

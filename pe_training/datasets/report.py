@@ -32,9 +32,10 @@ class Check(Frozen):
 
     name: str
     severity: Literal["error", "warn"] = "error"
-    passed: bool
-    note: str | None = None  # why there was nothing to judge, or by which waiver a failure is excused
+    passed: bool  # no fault was found; see `judged`
+    judged: bool = True  # False: there was nothing to look at, and the note says why
     waived: bool = False
+    note: str | None = None  # what was not looked at and why, or by which waiver a failure is excused
     observed: float
     threshold: float
     bound: Literal["at_most", "at_least"] = "at_most"
@@ -76,6 +77,11 @@ class ValidationReport(Frozen):
         return tuple(check for check in self.checks if check.refuses)
 
     @property
+    def passed(self) -> int:
+        """How many checks had something to judge and found no fault."""
+        return sum(check.judged and check.passed for check in self.checks)
+
+    @property
     def warnings(self) -> tuple[Check, ...]:
         """The checks that failed and do not stand in the way."""
         return tuple(check for check in self.checks if not check.passed and not check.refuses)
@@ -85,9 +91,13 @@ class ValidationReport(Frozen):
         """One line for people."""
         head = f"release {self.name} {self.version}"
         if self.accepted:
+            idle = sum(not check.judged for check in self.checks)
             noted = ", ".join(f"{check.tally}{', waived' if check.waived else ''}" for check in self.warnings)
-            passed = len(self.checks) - len(self.warnings)
-            return f"{head} accepted: {passed} checks passed on {self.rows:,} rows" + (f"; with a warning: {noted}" if noted else "")
+            return (
+                f"{head} accepted: {self.passed} checks passed on {self.rows:,} rows"
+                + (f", {idle} had nothing to judge" if idle else "")
+                + (f"; with a warning: {noted}" if noted else "")
+            )
         failed = ", ".join(check.tally for check in self.failed)
         return f"{head} refused: {len(self.failed)} of {len(self.checks)} checks failed: {failed}"
 

@@ -14,6 +14,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 DIGEST_BYTES = 32
 BUFFER_BYTES = 1 << 20
-MAX_LABEL_VALUES = 10_000  # a label with more values is free text
+MAX_LABEL_VALUES = 1_000  # a label with more values, each split's counted, is free text
 
 
 class Profile(NamedTuple):
@@ -40,10 +41,14 @@ class Profile(NamedTuple):
     pii_status: str
     phase: str
     purpose: str | None
-    language: str | None
     shape: str  # one letter a message: S, U, A, or '_' where it is empty
     turns: int  # messages that are not the system's
     declared_turns: int | None
+
+
+def having(**facts: object) -> Callable[[Profile], bool]:
+    """Whether a profile has these facts, for :meth:`RowTable.mask`."""
+    return lambda profile: all(getattr(profile, name) == value for name, value in facts.items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +110,8 @@ class RowTable(Sequence[TableRow]):
         self._profile, self._line = array("I"), array("I")
         self._starts, self._scores = array("Q", [0]), array("d")
         self._words = array("I")
-        self.labels: Counter[tuple[str, str, str]] = Counter()  # (split, label, value); of a label with too many values only the first
+        self.labels: dict[str, Counter[tuple[str, str]]] = {}  # label -> (split, value) -> rows
+        self.free_text: set[str] = set()  # labels with too many values to be names; they are not counted
         self._digests, self._contents = bytearray(), bytearray()
         self._spool = spool or Spool()
 
@@ -120,14 +126,21 @@ class RowTable(Sequence[TableRow]):
         self._line.append(line)
         self._words.append(row.words)
         for label, value in row.labels:
-            key = (profile.split, label, value)
-            if key in self.labels or len(self.labels) < MAX_LABEL_VALUES:
-                self.labels[key] += 1
+            self._count_label(label, profile.split, value)
         self._scores.append(float("nan") if row.quality_score is None else row.quality_score)
         self._digests += row.digest
         self._contents += row.content
         self._starts.append(self._starts[-1] + len(row.canonical))
         self._spool.write(row.canonical)
+
+    def _count_label(self, label: str, split: str, value: str) -> None:
+        if label in self.free_text:
+            return
+        counts = self.labels.setdefault(label, Counter())
+        counts[split, value] += 1
+        if len(counts) > MAX_LABEL_VALUES:
+            self.free_text.add(label)
+            del self.labels[label]
 
     def finish(self) -> RowTable:
         """The table, ready to be read."""
@@ -191,12 +204,14 @@ class RowTable(Sequence[TableRow]):
         judged = np.fromiter((holds(profile) for profile in self.profiles), dtype=bool, count=len(self.profiles))
         return judged[self.profile_of]
 
-    def rows_per_profile(self) -> list[int]:
-        """How many rows have each profile."""
+    def counted(self) -> Iterator[tuple[Profile, int]]:
+        """Every profile with the number of rows that have it."""
         import numpy as np
 
-        return [int(count) for count in np.bincount(self.profile_of.astype(np.int64), minlength=len(self.profiles))]
+        counts = np.bincount(self.profile_of.astype(np.int64), minlength=len(self.profiles))
+        return zip(self.profiles, counts.tolist(), strict=True)
 
+    @cached_property
     def content_groups(self) -> NDArray[np.int32]:
         """(n,) the same number for rows with the same content, whatever their roles, order and metadata."""
         import pyarrow as pa
@@ -210,6 +225,6 @@ class RowTable(Sequence[TableRow]):
         """(m,) the rows of a split by digest: the order in which they are sealed."""
         import numpy as np
 
-        rows = np.flatnonzero(self.mask(lambda profile: profile.split == split))
+        rows = np.flatnonzero(self.mask(having(split=split)))
         words = np.frombuffer(self._digests, dtype=">u8").reshape(-1, 4)[rows] if len(rows) else np.zeros((0, 4))
         return rows[np.lexsort((words[:, 3], words[:, 2], words[:, 1], words[:, 0]))]

@@ -88,7 +88,6 @@ class Metadata(Frozen):
     labels: dict[str, Label] | None = None
     group: dict[str, str] | None = None
     purpose: Name | None = None
-    language: str | None = Field(default=None, pattern=r"^[a-z]{2,3}$")  # ISO 639; without it the policy's language is meant
 
 
 class Row(Frozen):
@@ -96,7 +95,6 @@ class Row(Frozen):
 
     messages: tuple[Message, ...] = Field(min_length=1)
     metadata: Metadata
-    rejected: tuple[Message, ...] | None = None  # of a preference pair: the turns that were not preferred to the last one
 
 
 def content_hash(contents: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -35,7 +36,7 @@ def seal(rows: RowTable, *, name: str, store: ArtifactStore) -> DatasetVersion:
     """Store the shards and return the record, which is not registered here. Rows must have passed validation."""
     families: dict[str, Counter[str]] = {}
     licenses: Counter[str] = Counter()
-    for profile, count in zip(rows.profiles, rows.rows_per_profile(), strict=True):
+    for profile, count in rows.counted():
         families.setdefault(profile.family, Counter())[profile.split] += count
         licenses[profile.license_tag] += count
     order = {split: [int(index) for index in rows.canonical_order(split)] for split in SPLITS}
@@ -82,7 +83,7 @@ def _schema() -> pa.Schema:
 
     turns = pa.list_(pa.struct([pa.field("role", pa.string()), pa.field("content", pa.string())]))
     text = [pa.field(name, pa.string(), nullable=False) for name in (*TEXT_COLUMNS, "labels", "group", "metadata")]
-    return pa.schema([*text[:6], pa.field("messages", turns, nullable=False), pa.field("rejected", turns), *text[6:]])
+    return pa.schema([*text[:6], pa.field("messages", turns, nullable=False), *text[6:]])
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -98,7 +99,6 @@ class _Labels(msgspec.Struct, gc=False):
 class _Sealed(msgspec.Struct, gc=False):
     messages: list[_Message]
     metadata: msgspec.Raw
-    rejected: list[_Message] | None = None
 
 
 _decode = msgspec.json.Decoder(_Sealed).decode
@@ -121,7 +121,6 @@ def _table(rows: RowTable, order: Sequence[int]) -> pa.Table:
         "phase": [profile.phase for profile in profiles],
         "content_hash": [rows.content_hash(index) for index in order],
         "messages": _turns([row.messages for row in content]),
-        "rejected": _turns([row.rejected for row in content]),
         "labels": [bytes(row.labels).decode() for row in labels],
         "group": [bytes(row.group).decode() for row in labels],
         "metadata": [bytes(row.metadata).decode() for row in content],
@@ -129,16 +128,13 @@ def _table(rows: RowTable, order: Sequence[int]) -> pa.Table:
     return pa.table([pa.array(columns[f.name], f.type) if isinstance(columns[f.name], list) else columns[f.name] for f in schema], schema)
 
 
-def _turns(dialogues: Sequence[list[_Message] | None]) -> pa.ListArray:
-    """One list of turns a row; null where there is none."""
+def _turns(dialogues: Sequence[list[_Message]]) -> pa.ListArray:
+    """One list of turns a row."""
     import pyarrow as pa
 
-    ends, total = [], 0
-    for turns in dialogues:
-        ends.append(None if turns is None else total)
-        total += len(turns or ())
-    flat = [turn for turns in dialogues for turn in turns or ()]
+    ends = [0, *accumulate(len(turns) for turns in dialogues)]
+    flat = [turn for turns in dialogues for turn in turns]
     values = pa.StructArray.from_arrays(
         [pa.array([turn.role for turn in flat], pa.string()), pa.array([turn.content for turn in flat], pa.string())], ["role", "content"]
     )
-    return pa.ListArray.from_arrays(pa.array([*ends, total], pa.int32()), values)
+    return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), values)

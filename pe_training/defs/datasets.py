@@ -8,7 +8,7 @@ from pe_training.datasets.accept import accept
 from pe_training.datasets.catalog import find_by_partition, partition_key, releases_in
 from pe_training.datasets.report import CHECKS
 from pe_training.defs.resources import Store
-from pe_training.views.markdown import dataset_markdown
+from pe_training.views.markdown import dataset_markdown, validation_markdown
 
 dataset_partitions = dg.DynamicPartitionsDefinition(name="dataset_version")
 
@@ -27,14 +27,25 @@ def dataset_version(context: dg.AssetExecutionContext, store: Store) -> Iterator
     for check in acceptance.report.checks:
         yield dg.AssetCheckResult(
             check_name=check.name,
-            passed=check.passed or check.waived,
-            severity=dg.AssetCheckSeverity.ERROR if check.severity == "error" else dg.AssetCheckSeverity.WARN,
-            metadata={"value": check.observed, "threshold": check.threshold, "failing": check.failing, "where": ", ".join(check.where[:5])},
+            passed=check.passed,
+            severity=dg.AssetCheckSeverity.ERROR if check.refuses or check.passed else dg.AssetCheckSeverity.WARN,
+            metadata={
+                "value": check.observed,
+                "threshold": check.threshold,
+                "failing": check.failing,
+                "where": ", ".join(check.where[:5]),
+                "note": check.note or "",
+            },
         )
     dataset = acceptance.sealed()
     yield dg.MaterializeResult(
         data_version=dg.DataVersion(dataset.id),
-        metadata={"summary": dg.MetadataValue.md(dataset_markdown(dataset)), "id": dataset.id, "rows": dataset.rows},
+        metadata={
+            "summary": dg.MetadataValue.md(dataset_markdown(dataset)),
+            "checks": dg.MetadataValue.md(validation_markdown(acceptance.report)),
+            "id": dataset.id,
+            "rows": dataset.rows,
+        },
     )
 
 

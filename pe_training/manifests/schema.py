@@ -29,7 +29,13 @@ class Adapter(Frozen):
     r: int = Field(ge=1, le=1024)
     alpha: int = Field(ge=1)
     dropout: Fraction = 0.0
-    target_modules: Literal["all-linear"] | Annotated[list[str], Field(min_length=1)] = "all-linear"
+    target_modules: Literal["all-linear"] | list[str] = "all-linear"
+
+    @model_validator(mode="after")
+    def _adapts_something(self) -> Self:
+        if not self.target_modules:
+            raise ValueError("target_modules is empty: name the modules to adapt, or write all-linear")
+        return self
 
 
 class Quantization(Frozen):

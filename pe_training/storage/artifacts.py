@@ -37,6 +37,7 @@ class ArtifactStore:
         self.url = url
         try:
             self._root = UPath(url)
+            _ = self._root.fs  # else made on first use, which is too late to say that its package is missing
         except (ValueError, ImportError) as error:
             hint = "use file:///... or another URL that an installed fsspec package serves, such as s3://bucket/prefix"
             raise PeError(Kind.INPUT, f"no store can be opened here ({error})", where="PE_ARTIFACTS_URL", hint=hint) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
-SCHEMA_VERSION = "0001"  # the newest file in migrations/versions
+SCHEMA_VERSION = "0002"  # the newest file in migrations/versions
 metadata = MetaData()
 
 records = Table(
@@ -41,13 +41,14 @@ attachments = Table(
 releases = Table(
     "releases", metadata,
     Column("seq", Integer, primary_key=True, autoincrement=True),
-    Column("digest", String(71), nullable=False, unique=True),
+    Column("digest", String(71), nullable=False),
     Column("name", String(128), nullable=False, index=True),
     Column("version", String(64), nullable=False),
     Column("outcome", String(16), nullable=False),  # accepted | refused
     Column("dataset_id", String(64), nullable=True),
     Column("report_digest", String(71), nullable=False),
     Column("at", String(20), nullable=False),
+    Index("releases_by_digest", "digest", "seq"),  # one row a judgement; the newest counts
     sqlite_autoincrement=True,
 )  # fmt: skip
 

@@ -105,7 +105,7 @@ def validation_table(report: ValidationReport) -> RenderableType:
         allowed = f"{check.bound.replace('_', ' ')} {check.threshold:g}"
         notes = [plain(check.note, "dim")] if check.note else [plain("warns only", "dim")] if not check.passed and not check.refuses else []
         where = Group(*notes, *(problems[:SHOWN_PROBLEMS] if not check.passed else ()), *more) if notes or not check.passed else BLANK
-        made.add_row(mark(holds=check.passed), plain(check.name), _observed(check), allowed, where)
+        made.add_row(mark(holds=check.passed) if check.judged else plain("-", "dim"), plain(check.name), _observed(check), allowed, where)
     return Group(made, BLANK, plain(report.summary, "bold"))
 
 

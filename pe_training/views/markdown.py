@@ -73,9 +73,9 @@ def dataset_markdown(dataset: DatasetVersion) -> str:
 def validation_markdown(report: ValidationReport) -> str:
     """Whether a release was accepted, and the checks that failed with the first place of each."""
     head = f"**{'accepted' if report.accepted else 'refused'}** {_cell(report.name)} {_cell(report.version)}: "
-    passed = len(report.checks) - len(report.failed)
-    head += f"{passed} of {len(report.checks)} checks passed on {numbers.count(report.rows, 'row')}"
-    return _table(head, ("failed check", "failing", "first place"), [_failure(check) for check in report.failed])
+    head += f"{report.passed} of {len(report.checks)} checks passed on {numbers.count(report.rows, 'row')}"
+    faults = [*report.failed, *report.warnings, *(check for check in report.checks if check.passed and check.note)]
+    return _table(head, ("not passed", "failing", "first place or reason"), [_fault(check) for check in faults])
 
 
 def plan_markdown(plan: Plan) -> str:
@@ -124,8 +124,10 @@ def _measure(m: Metric) -> list[str]:
     return [f"{_cell(m.suite)} {words.measure(m.name).lower()}", found, base, words.effect(m) or "-", f"{m.tuned.n:,}" if m.tuned else "-"]
 
 
-def _failure(check: Check) -> list[str]:
-    return [_cell(check.name), numbers.count(check.failing, check.unit), _cell(check.where[0]) if check.where else "-"]
+def _fault(check: Check) -> list[str]:
+    name = check.name if check.refuses or check.passed else f"{check.name} (warns)"
+    reason = check.note or (check.where[0] if check.where else "-")
+    return [_cell(name), "-" if check.passed else numbers.count(check.failing, check.unit), _cell(reason)]
 
 
 def _charge(row: Charge) -> list[str]:

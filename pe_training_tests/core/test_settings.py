@@ -71,13 +71,20 @@ def test_a_child_process_elsewhere_sees_the_same_state(monkeypatch: pytest.Monke
     (tmp_path / "here").mkdir()
     (tmp_path / "there").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    given = Settings(home=Path("state"))
-    seen = (given.root, given.artifacts, given.database, given.dagster)
+    given = Settings(home=Path("state"), releases=Path("inbox"))
+    seen = (given.root, given.artifacts, given.database, given.dagster, given.release_inbox.absolute())
     for name, value in given.child_environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path / "there")
     child = Settings()
-    assert (child.root, child.artifacts, child.database, child.dagster) == seen
+    assert (child.root, child.artifacts, child.database, child.dagster, child.release_inbox) == seen
+
+
+def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    unset = Settings()
+    for variable in NAMES.values():
+        monkeypatch.setenv(variable, "")
+    assert Settings() == unset
 
 
 def test_a_child_process_inherits_what_is_listed_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:

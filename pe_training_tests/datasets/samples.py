@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pe_training.settings import Settings
+from pe_training.datasets.checks import judge
+from pe_training.datasets.policy import ReleasePolicy, load_release_policy
+from pe_training.datasets.release import read_release
+from pe_training.datasets.report import ValidationReport
+from pe_training.settings import SAMPLES, Settings
 from pe_training.storage.state import State
 from pe_training_tests.releases import build_release, make_row
 
@@ -41,3 +45,13 @@ def sample_release(folder: Path, rows: list[dict[str, Any]] | None = None, **opt
 def fresh_state(folder: Path) -> State:
     """Empty storage."""
     return State(Settings(home=folder))
+
+
+def shipped_policy(**changes: object) -> ReleasePolicy:
+    """The policy that is shipped, with some values changed."""
+    return load_release_policy(SAMPLES / "release_policy.yaml").model_copy(update=changes)
+
+
+def report_on(folder: Path, policy: ReleasePolicy | None = None) -> ValidationReport:
+    """A release judged by a policy, by default the shipped one, as the first of its name."""
+    return judge(read_release(folder), policy or shipped_policy())

@@ -74,7 +74,7 @@ def test_the_same_bytes_again_give_the_stored_outcome_without_validating(tmp_pat
     folders = (sample_release(tmp_path), refused_release(tmp_path, version="v1.0.1"))
     first = [accept(folder, state=state) for folder in folders]
     facts = known_facts(state)
-    monkeypatch.setattr(accepting, "validate", None)
+    monkeypatch.setattr(accepting, "judge", None)
     assert [accept(shutil.copytree(folder, tmp_path / "copies" / folder.name), state=state) for folder in folders] == first
     assert known_facts(state) == facts
 

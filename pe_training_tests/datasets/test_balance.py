@@ -7,17 +7,14 @@ from typing import Any
 
 import pytest
 
-from pe_training.datasets.accept import accept, preview, validate
-from pe_training.datasets.policy import ReleasePolicy, load_release_policy
+from pe_training.datasets.accept import accept, preview
+from pe_training.datasets.checks import judge
+from pe_training.datasets.release import read_release
 from pe_training.datasets.report import Check, ValidationReport
-from pe_training_tests.datasets.samples import fresh_state, sample_release, sample_rows
+from pe_training_tests.datasets.samples import fresh_state, report_on, sample_release, sample_rows, shipped_policy
 from pe_training_tests.releases import make_row
 
 Rows = list[dict[str, Any]]
-
-
-def policy(**changes: Any) -> ReleasePolicy:
-    return load_release_policy().model_copy(update=changes)
 
 
 def check(report: ValidationReport, name: str) -> Check:
@@ -43,30 +40,30 @@ def family(name: str, text: str, *, turns: int = 2) -> Rows:
 )
 def test_content_that_is_not_what_its_family_says_is_refused(tmp_path: Path, rows: Rows, message: str) -> None:
     others = [row for row in sample_rows() if row["metadata"]["split"] != "train"]
-    report = validate(sample_release(tmp_path, [*rows, *others])).report
+    report = report_on(sample_release(tmp_path, [*rows, *others]))
     assert [found.name for found in report.failed] == ["family_lengths"]
     assert message in [problem.message for problem in check(report, "family_lengths").examples]
 
 
 def test_a_family_of_few_rows_has_no_mean_to_judge(tmp_path: Path) -> None:
     others = [row for row in sample_rows() if row["metadata"]["split"] != "train"]
-    assert validate(sample_release(tmp_path, [*family("cot_reasoning", "yes")[:19], *others])).report.accepted
+    assert report_on(sample_release(tmp_path, [*family("cot_reasoning", "yes")[:19], *others])).accepted
 
 
 def test_a_label_that_hardly_varies_warns_and_does_not_refuse(tmp_path: Path) -> None:
     rows = sample_rows()
     rows[0]["metadata"]["labels"]["crisis"] = "critical"
-    report = validate(sample_release(tmp_path, rows), policy=policy(max_label_share=0.9)).report
+    report = report_on(sample_release(tmp_path, rows), shipped_policy(max_label_share=0.9))
     assert report.accepted
     assert [(found.name, found.severity) for found in report.warnings] == [("label_balance", "warn")]
     assert check(report, "label_balance").examples[0].message == "one of 2 values stands in 95.5% of 22 training rows"
-    assert report.summary.endswith("accepted: 19 checks passed on 26 rows; with a warning: label_balance (1 label)")
+    assert report.summary.endswith("accepted: 17 checks passed on 26 rows, 2 had nothing to judge; with a warning: label_balance (1 label)")
 
 
 def test_a_label_value_that_training_never_shows_warns(tmp_path: Path) -> None:
     rows = sample_rows()
     rows[24]["metadata"]["labels"]["crisis"] = "critical"
-    report = validate(sample_release(tmp_path, rows)).report
+    report = report_on(sample_release(tmp_path, rows))
     assert check(report, "label_balance").examples[0].message == "1 of its values are held out and in no training row"
 
 
@@ -76,8 +73,8 @@ def test_a_mixture_off_its_plan_is_refused_with_both_shares(tmp_path: Path) -> N
         row["metadata"]["source_family"] = "cptsd"
     folder = sample_release(tmp_path, rows)
     plan = {"professional_therapeutic": 17.0, "cptsd": 5.0}
-    assert validate(folder, policy=policy(mixture=plan)).report.accepted
-    report = validate(folder, policy=policy(mixture={"professional_therapeutic": 3.0, "cptsd": 1.0})).report
+    assert report_on(folder, shipped_policy(mixture=plan)).accepted
+    report = report_on(folder, shipped_policy(mixture={"professional_therapeutic": 3.0, "cptsd": 1.0}))
     assert [found.name for found in report.failed] == ["mixture"]
     assert [problem.message for problem in check(report, "mixture").examples] == [
         "22.7% of the training rows, planned 25.0%", "77.3% of the training rows, planned 75.0%",
@@ -86,7 +83,7 @@ def test_a_mixture_off_its_plan_is_refused_with_both_shares(tmp_path: Path) -> N
 
 
 def test_without_a_plan_or_an_earlier_version_the_checks_say_so(tmp_path: Path) -> None:
-    report = validate(sample_release(tmp_path)).report
+    report = report_on(sample_release(tmp_path))
     assert check(report, "mixture").note == "no mixture is planned"
     assert check(report, "drift").note == "no version before this one was accepted"
 
@@ -105,3 +102,35 @@ def test_drift_against_the_version_before_warns_with_both_numbers(tmp_path: Path
     assert messages == [
         "the mix of families moved by 42.3% against the version before", "55.8 words a dialogue, 27.0 in the version before",
     ]  # fmt: skip
+
+
+def test_lengths_are_not_compared_with_a_version_that_kept_none(tmp_path: Path) -> None:
+    state = fresh_state(tmp_path / "home")
+    before = accept(sample_release(tmp_path), state=state).sealed().model_copy(update={"statistics": None})
+    found = check(judge(read_release(sample_release(tmp_path)), shipped_policy(), previous=before), "drift")
+    assert (found.passed, found.judged) == (True, True)
+    assert found.note == "lengths are not compared: the version before was sealed without its means"
+
+
+def test_what_has_nothing_to_judge_is_not_counted_as_passed(tmp_path: Path) -> None:
+    rows = sample_rows()
+    for row in rows:
+        del row["metadata"]["labels"]
+        row["metadata"]["source_family"] = "cptsd"
+    report = report_on(sample_release(tmp_path, rows))
+    assert {found.name: found.note for found in report.checks if not found.judged} == {
+        "family_lengths": "no family with an expected length has 20 rows",
+        "label_balance": "no row has a label",
+        "mixture": "no mixture is planned",
+        "drift": "no version before this one was accepted",
+    }
+    assert report.passed == len(report.checks) - 4
+
+
+def test_a_label_that_is_free_text_is_left_out_and_named_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pe_training.datasets.row_table.MAX_LABEL_VALUES", 5)
+    rows = sample_rows()
+    for number, row in enumerate(rows):
+        row["metadata"]["labels"]["remark"] = f"remark {number}"
+    found = check(report_on(sample_release(tmp_path, rows)), "label_balance")
+    assert (found.passed, found.note) == (True, "not looked at, as free text: 1")

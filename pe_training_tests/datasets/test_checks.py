@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from pe_training.datasets.accept import validate
 from pe_training.datasets.report import CHECKS, ValidationReport
 from pe_training.datasets.rows import content_hash
-from pe_training_tests.datasets.samples import CANARY, sample_release, sample_rows, talk
+from pe_training_tests.datasets.samples import CANARY, report_on, sample_release, sample_rows, talk
 from pe_training_tests.releases import make_row, write_manifest
 
 Rows = list[dict[str, Any]]
@@ -130,7 +129,7 @@ def require_refused(report: ValidationReport, failed: set[str], where: str, fiel
 @pytest.mark.parametrize("fault", BROKEN)
 def test_a_release_with_a_broken_row_is_refused_with_the_place(tmp_path: Path, fault: str) -> None:
     change, failed, where, field = BROKEN[fault]
-    require_refused(validate(sample_release(tmp_path, change(sample_rows()))).report, failed, where, field)
+    require_refused(report_on(sample_release(tmp_path, change(sample_rows()))), failed, where, field)
 
 
 @pytest.mark.parametrize("fault", MISSTATED)
@@ -138,12 +137,12 @@ def test_a_release_that_is_not_as_its_manifest_says_is_refused(tmp_path: Path, f
     change, failed, where, field = MISSTATED[fault]
     folder = sample_release(tmp_path)
     change(folder)
-    require_refused(validate(folder).report, failed, where, field)
+    require_refused(report_on(folder), failed, where, field)
 
 
 def test_a_held_out_family_in_training_is_refused(tmp_path: Path) -> None:
     rows = both(edit(3, source_family="sarcasm"), edit(24, source_family="sarcasm"))(sample_rows())
-    report = validate(sample_release(tmp_path, rows, holdout_families={"sarcasm": "tone"})).report
+    report = report_on(sample_release(tmp_path, rows, holdout_families={"sarcasm": "tone"}))
     require_refused(report, {"holdout_families"}, "train/part-00000.jsonl:4", "metadata.split")
 
 
@@ -153,7 +152,7 @@ def test_a_row_in_the_shard_of_another_split_is_refused(tmp_path: Path) -> None:
     first, rest = train.read_text().split("\n", 1)
     train.write_text(test.read_text().splitlines()[0] + "\n" + rest)
     test.write_text(first + "\n" + test.read_text().splitlines()[1] + "\n")
-    require_refused(validate(folder).report, {"manifest_counts", "shard_digests"}, "train/part-00000.jsonl:1", "metadata.split")
+    require_refused(report_on(folder), {"manifest_counts", "shard_digests"}, "train/part-00000.jsonl:1", "metadata.split")
 
 
 def test_every_check_has_a_broken_release_above() -> None:
@@ -162,7 +161,7 @@ def test_every_check_has_a_broken_release_above() -> None:
 
 
 def test_a_correct_release_passes_every_check_with_numbers(tmp_path: Path) -> None:
-    report = validate(sample_release(tmp_path)).report
+    report = report_on(sample_release(tmp_path))
     assert report.accepted
     assert tuple(check.name for check in report.checks) == CHECKS
     assert {check.name: (check.observed, check.threshold) for check in report.checks if check.bound == "at_least"} == {
@@ -170,7 +169,7 @@ def test_a_correct_release_passes_every_check_with_numbers(tmp_path: Path) -> No
         "splits_present": (3.0, 3.0),
     }
     assert all((check.observed, check.failing) == (0, 0) for check in report.checks if check.bound == "at_most")
-    assert report.summary == "release sample-dialogues v1.0.0 accepted: 20 checks passed on 26 rows"
+    assert report.summary == "release sample-dialogues v1.0.0 accepted: 18 checks passed on 26 rows, 2 had nothing to judge"
 
 
 def test_optional_values_may_all_be_absent(tmp_path: Path) -> None:
@@ -178,11 +177,11 @@ def test_optional_values_may_all_be_absent(tmp_path: Path) -> None:
     for row in rows:
         for key in ("quality_score", "conversation_length", "labels", "group", "bias_flags"):
             del row["metadata"][key]
-    assert validate(sample_release(tmp_path, rows)).report.accepted
+    assert report_on(sample_release(tmp_path, rows)).accepted
 
 
 def test_a_release_without_rows_is_refused(tmp_path: Path) -> None:
-    report = validate(sample_release(tmp_path, [])).report
+    report = report_on(sample_release(tmp_path, []))
     assert {check.name for check in report.failed} == {"splits_present", "distinct_content"}
     assert report.rows == 0
 
@@ -191,14 +190,14 @@ def test_a_report_shows_twenty_places_and_counts_them_all(tmp_path: Path) -> Non
     rows = sample_rows()
     for row in rows:
         row["metadata"]["license_tag"] = "custom"
-    (check,) = validate(sample_release(tmp_path, rows)).report.failed
+    (check,) = report_on(sample_release(tmp_path, rows)).failed
     assert (check.name, check.failing, check.observed, len(check.examples)) == ("licences", 26, 26.0, 20)
     assert check.where[:2] == (FIRST, "train/part-00000.jsonl:2")
 
 
 def test_the_refusal_reads_like_this(tmp_path: Path) -> None:
     rows = both(edit(4, license_tag="custom"), *(edit(i, content_hash=content_hash([str(i)])) for i in range(3)))(sample_rows())
-    assert str(validate(sample_release(tmp_path, rows)).report.refusal()) == (
+    assert str(report_on(sample_release(tmp_path, rows)).refusal()) == (
         "train/part-00000.jsonl:1:metadata.content_hash: release sample-dialogues v1.0.0 refused: "
         "2 of 20 checks failed: content_hash (3 rows), licences (1 row) (is not the hash of these messages)"
     )
@@ -206,7 +205,7 @@ def test_the_refusal_reads_like_this(tmp_path: Path) -> None:
 
 def test_the_same_release_always_gets_the_same_report(tmp_path: Path) -> None:
     folder = sample_release(tmp_path, BROKEN["a row twice"][0](sample_rows()))
-    assert validate(folder).report.model_dump_json() == validate(folder).report.model_dump_json()
+    assert report_on(folder).model_dump_json() == report_on(folder).model_dump_json()
 
 
 def test_the_list_of_checks_needs_no_heavy_import() -> None:

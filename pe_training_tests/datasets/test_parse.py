@@ -24,7 +24,7 @@ VALUES: st.SearchStrategy[Any] = st.one_of(
     st.lists(st.text(max_size=3), max_size=2), st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=3), max_size=2),
     st.dictionaries(st.text(max_size=2), st.dictionaries(st.text(max_size=2), st.integers(-9, 9), max_size=2), max_size=2),
 )  # fmt: skip
-KEYS = ["split", "quality_score", "labels", "group", "conversation_length", "total_tokens", "phase", "language", "purpose", "bias_flags",
+KEYS = ["split", "quality_score", "labels", "group", "conversation_length", "total_tokens", "phase", "purpose", "bias_flags",
         "content_hash", "pii_status", "license_tag", "source_family", "source_key", "invented"]  # fmt: skip
 MESSAGES = st.lists(
     st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant", "client"]), "content": st.text(max_size=8)}), max_size=4
@@ -50,19 +50,16 @@ def quickly(line: bytes) -> Any:
     metadata=st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=3),
     provenance=st.dictionaries(st.sampled_from(["processed_at", "processing_steps", "dedup_status", "x"]), VALUES, max_size=2),
     messages=st.none() | MESSAGES,
-    rejected=st.none() | MESSAGES,
     escaped=st.booleans(),
 )
 def test_the_fast_reader_agrees_with_the_strict_model_on_every_row(
-    metadata: dict[str, Any], provenance: dict[str, Any], messages: Any, rejected: Any, escaped: Any
+    metadata: dict[str, Any], provenance: dict[str, Any], messages: Any, escaped: Any
 ) -> None:
     row = copy.deepcopy(sample_rows()[0])
     row["metadata"] |= metadata
     row["metadata"]["provenance"] |= provenance
     if messages is not None:
         row["messages"] = messages
-    if rejected is not None:
-        row["rejected"] = rejected
     line = json.dumps(row, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
     assert quickly(line) == strictly(line)
 

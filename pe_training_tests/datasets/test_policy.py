@@ -7,11 +7,13 @@ from datetime import date, datetime
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from pe_training.core.errors import PeError
 from pe_training.datasets.accept import accept, preview
 from pe_training.datasets.policy import load_release_policy
 from pe_training.settings import SAMPLES, Settings
+from pe_training.storage import tables as t
 from pe_training.storage.state import State
 from pe_training_tests.datasets.samples import NAME, VERSION, sample_release, sample_rows
 
@@ -87,6 +89,9 @@ def test_a_refused_release_is_judged_anew_when_the_policy_has_changed(tmp_path: 
     accepted = accept(folder, state=state(tmp_path, policy_file(tmp_path)))
     assert accepted.sealed().name == NAME
     assert accept(folder, state=state(tmp_path)).sealed().id == accepted.sealed().id
+    with state(tmp_path).registry.reading() as connection:
+        outcomes = connection.execute(sa.select(t.releases.c.outcome).order_by(t.releases.c.seq)).scalars().all()
+    assert outcomes == ["refused", "accepted"], "the refusal stays on record"
 
 
 @pytest.mark.parametrize(
@@ -97,6 +102,10 @@ def test_a_refused_release_is_judged_anew_when_the_policy_has_changed(tmp_path: 
         (("waivers: []", WAIVER.replace("2026-12-31", "someday")), "expires"),
         (("min_distinct_ratio: 0.9", "min_distinct_ratio: 9"), "min_distinct_ratio"),
         (("licences:", "licenses:"), "did you mean 'licences'"),
+        (('"S?(?:UA)+"', '"S?(UA"'), "turns.default is not a regular expression"),
+        (("turns: [2, 20]", "turns: [20, 2]"), "must be written from low to high"),
+        (("mixture: {}", "mixture: {cptds: 1}"), "'cptds' is not among the families; did you mean 'cptsd'?"),
+        (("min_quality: 0", "min_quality: 2"), "min_quality is above max_quality"),
     ],
 )
 def test_a_wrong_policy_is_told_by_place(tmp_path: Path, change: tuple[str, str], message: str) -> None:
@@ -109,7 +118,7 @@ def test_a_wrong_policy_is_told_by_place(tmp_path: Path, change: tuple[str, str]
 
 
 def test_the_shipped_policy_waives_nothing_and_never_loosens_with_time() -> None:
-    shipped = load_release_policy()
+    shipped = load_release_policy(SAMPLES / "release_policy.yaml")
     assert shipped.waivers == []
     assert shipped.on(date(2099, 1, 1)) == shipped
 

@@ -40,7 +40,7 @@ def test_every_row_comes_back_as_it_was_added() -> None:
 def test_rows_that_agree_in_every_fact_share_a_profile() -> None:
     rows = table()
     assert len(rows.profiles) == 6  # two files, three splits
-    assert sum(rows.rows_per_profile()) == 26
+    assert sum(count for _, count in rows.counted()) == 26
     assert rows.mask(lambda profile: profile.split == "val").sum() == 2
 
 
@@ -50,7 +50,7 @@ def test_equal_contents_have_equal_groups_whatever_their_order() -> None:
     rows = RowTable(["a"])
     for line, row in enumerate([first, sample_rows()[1], turned], start=1):
         rows.add(parse_row(json.dumps(row).encode()), file=0, line=line)
-    groups = rows.finish().content_groups()
+    groups = rows.finish().content_groups
     assert groups[0] == groups[2] != groups[1]
 
 
@@ -63,7 +63,7 @@ def test_the_order_of_sealing_is_that_of_the_digests() -> None:
 
 def test_an_empty_table_answers_too() -> None:
     rows = RowTable([]).finish()
-    assert (len(rows), len(rows.profile_of), len(rows.content_groups()), len(rows.canonical_order("train"))) == (0, 0, 0, 0)
+    assert (len(rows), len(rows.profile_of), len(rows.content_groups), len(rows.canonical_order("train"))) == (0, 0, 0, 0)
 
 
 def test_a_spool_keeps_more_than_its_buffer_and_leaves_no_file(tmp_path: Path) -> None:

@@ -142,12 +142,3 @@ def flip_a_byte(path: Path) -> None:
     data[len(data) // 2] ^= 1
     path.chmod(0o644)
     path.write_bytes(data)
-
-
-def test_what_was_not_preferred_is_sealed_and_read_back_as_well(tmp_path: Path) -> None:
-    state, rows = fresh_state(tmp_path / "home"), sample_rows()
-    plain = sealed(tmp_path / "plain", state)
-    rows[0]["rejected"] = [{"role": "assistant", "content": "You should just stop worrying."}]
-    dataset = sealed(tmp_path / "pair", state, rows)
-    assert dataset.id != plain.id
-    assert verify_dataset(dataset, state=state) == 26

@@ -55,6 +55,8 @@ LABEL = "m.yaml:2:1: (top level): hyperparameters.label is needed for text_class
         (SMOKE, 'tiny-llama"}', f'tiny-llama", revision: "{COMMIT}"}}', HUB),
         (SMOKE, 'tiny-llama"}', 'tiny-llama", quantization: {type: nf4}}',
          "m.yaml:6:8: model: a quantized base cannot be trained itself; add an adapter"),
+        (TUNED, "target_modules: all-linear", "target_modules: []",
+         "m.yaml:9:12: model.adapter: target_modules is empty: name the modules to adapt, or write all-linear"),
         (SMOKE, "warmup_steps: 3", "warmup_steps: 30", "m.yaml:8:3: hyperparameters: warmup_steps (30) must be below max_steps (30)"),
         (SMOKE, "micro_batch_size: 2", "micro_batch_size: 3",
          "m.yaml:8:3: hyperparameters: batch_size (4) must be a multiple of micro_batch_size (3)"),

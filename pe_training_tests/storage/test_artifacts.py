@@ -158,3 +158,10 @@ def test_a_file_name_cannot_leave_its_folder(store: ArtifactStore, tmp_path: Pat
 def test_what_is_no_digest_never_becomes_a_path(store: ArtifactStore, text: str) -> None:
     with pytest.raises(AssertionError):
         store.has(text)
+
+
+@pytest.mark.parametrize("url", ["nowhere://bucket/prefix", "gs://bucket/prefix"])
+def test_a_store_that_nothing_installed_can_open_is_named_at_once(tmp_path: Path, url: str) -> None:
+    with pytest.raises(PeError, match="no store can be opened here") as caught:
+        ArtifactStore(url, cache=tmp_path)
+    assert (caught.value.kind, caught.value.where) == (Kind.INPUT, "PE_ARTIFACTS_URL")

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
@@ -85,3 +87,24 @@ def test_the_cost_of_an_answer_does_not_grow_with_history(registry: Registry, tm
         assert "SCAN" not in plan, (statement, plan)
         assert "TEMP B-TREE" not in plan, (statement, plan)
     connection.close()
+
+
+def test_a_registry_of_the_first_schema_keeps_its_rows_and_gains_a_second_judgement(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/old.sqlite"
+    columns = ("digest", "name", "version", "outcome", "dataset_id", "report_digest", "at")
+    first = ("sha256:a", "talks", "v1", "refused", None, "sha256:r", "2026-01-01T00:00:00Z")
+    config = Config()
+    config.set_main_option("script_location", str(database.MIGRATIONS))
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(sa.insert(metadata.tables["releases"]).values(seq=7, **dict(zip(columns, first, strict=True))))
+    engine.dispose()
+    registry = Registry(url, lock=tmp_path / "lock")
+    with registry.writing() as connection:
+        again = dict(zip(columns, first, strict=True)) | {"outcome": "accepted"}
+        connection.execute(sa.insert(metadata.tables["releases"]).values(**again))
+        kept = connection.execute(sa.text("SELECT seq, outcome FROM releases ORDER BY seq")).all()
+    registry.close()
+    assert [tuple(row) for row in kept] == [(7, "refused"), (8, "accepted")]
