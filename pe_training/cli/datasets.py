@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pe_training.cli.output import Answer, AsJson, DryRun, answers
+from pe_training.cli.progress import counting
 from pe_training.cli.state import open_state
 
 app = typer.Typer(help="Releases and the dataset versions made from them.", no_args_is_help=True, rich_markup_mode=None)
@@ -19,9 +20,12 @@ Release = Annotated[Path, typer.Argument(metavar="PATH", help="A release folder,
 def check(path: Release, as_json: AsJson = False) -> Answer:
     """Validate a release and show every check; nothing is stored. Exit 1: it would be refused."""
     from pe_training.datasets.accept import preview
+    from pe_training.evaluation.suites import suite_prompts
     from pe_training.views.console import validation_table
 
-    _, report = preview(path, state=open_state())
+    state = open_state()
+    with counting():
+        _, report = preview(path, suites=suite_prompts(state.settings.suite_folder), state=state)
     return Answer(data=report.content(), show=lambda: [validation_table(report)], yes=report.accepted)
 
 
@@ -32,15 +36,19 @@ def add(path: Release, dry_run: DryRun = False, as_json: AsJson = False) -> Answ
     from pe_training.cli.launch import accept_release
     from pe_training.datasets.accept import accept, preview
     from pe_training.datasets.inbox import hand_over
+    from pe_training.evaluation.suites import suite_prompts
     from pe_training.views.console import acceptance_view, validation_table
 
     state = open_state()
+    suites = suite_prompts(state.settings.suite_folder)
     if dry_run:
-        _, report = preview(path, state=state)
+        with counting():
+            _, report = preview(path, suites=suites, state=state)
         return Answer(data=report.content(), show=lambda: [validation_table(report)], yes=report.accepted)
     release = hand_over(path, state.settings)
-    accept_release(release, state=state)
-    acceptance = accept(path, state=state)  # the stored outcome: the job has just made it
+    with counting():
+        accept_release(release, state=state)
+    acceptance = accept(path, suites=suites, state=state)  # the stored outcome: the job has just made it
     dataset = acceptance.sealed()
     data = {"dataset": dataset.id, "release": acceptance.release_digest, **acceptance.report.content()}
     return Answer(data=data, show=lambda: [acceptance_view(dataset, acceptance.report)])

@@ -6,17 +6,20 @@ It reads the feeds that the working processes write; they do not know that it ex
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pe_training.cli.output import stderr
+from pe_training.core.progress import listening
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 POLL_S = 0.2
+LINE_EVERY_S = 10
 _TITLES = {
     "load": "loading the model",
     "train": "training",
@@ -48,6 +51,33 @@ def watching(folders: Path, first: str) -> Iterator[None]:
         finally:
             stop.set()
             thread.join()
+
+
+@contextmanager
+def counting() -> Iterator[None]:
+    """Show what rooms say of their progress, until the body is done: a bar with the time that is left, or a line now and then."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = stderr()
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=16), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bars, listening(_Counter(bars)):
+        yield
+
+
+class _Counter:
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+        self._next_line = time.monotonic() + LINE_EVERY_S
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if what not in self._tasks:
+            self._tasks[what] = self._bars.add_task(what, total=total)
+        self._bars.update(self._tasks[what], completed=done)
+        if self._bars.disable and time.monotonic() > self._next_line:
+            self._next_line = time.monotonic() + LINE_EVERY_S
+            left = self._bars.tasks[self._tasks[what]].time_remaining
+            self._bars.console.print(f"{what}: {done / total:.0%}" + (f", about {left:.0f} s left" if left else ""), markup=False)
 
 
 class _Watcher:

@@ -22,6 +22,7 @@ from pe_training.datasets.record import DatasetVersion
 from pe_training.datasets.release import Release, read_head, read_release
 from pe_training.datasets.report import ValidationReport
 from pe_training.datasets.seal import seal
+from pe_training.datasets.suite_prompts import SuitePrompts
 from pe_training.storage import tables as t
 from pe_training.storage.locks import exclusive
 from pe_training.storage.state import State
@@ -62,11 +63,14 @@ class KnownRelease:
     at: str
 
 
-def preview(path: Path, *, state: State) -> Validated:
-    """A release judged by today's policy against the newest accepted version; stores nothing."""
-    release = read_release(path)
+def preview(path: Path, *, suites: SuitePrompts, state: State) -> Validated:
+    """A release judged by today's policy against the newest accepted version; stores nothing. ``suites``: what it must not hold."""
+    from pe_training.datasets.text_scan import TextScan
+
+    policy = policy_today(state)
+    release = read_release(path, scan=TextScan.of(policy, suites))
     previous = state.registry.latest(DatasetVersion, label=release.name)
-    return Validated(release, judge(release, policy_today(state), previous=previous))
+    return Validated(release, judge(release, policy, previous=previous))
 
 
 def policy_today(state: State) -> ReleasePolicy:
@@ -74,27 +78,28 @@ def policy_today(state: State) -> ReleasePolicy:
     return load_release_policy(state.settings.release_policy_file).on(now().date())
 
 
-def accept(path: Path, *, state: State) -> Acceptance:
+def accept(path: Path, *, suites: SuitePrompts, state: State) -> Acceptance:
     """Validate, seal and register a release. The same bytes again give the stored outcome, whose shards are verified.
 
-    A release that was refused is judged anew when the policy has changed since, for example by a waiver; the refusal stays on record.
+    A release that was refused is judged anew when the policy (for example by a waiver) or an evaluation suite has changed since; the
+    refusal stays on record.
     """
     head = read_head(path)
     with exclusive(state.settings.root / "locks" / f"accept-{head.name}.lock"):
         known = find_release(state, head.digest)
-        if known is None or _judged_by_another_policy(known, state=state):
-            release, report = preview(path, state=state)
+        if known is None or _refused_by_other_rules(known, suites, state=state):
+            release, report = preview(path, suites=suites, state=state)
             _register(release, report, state=state)
             known = find_release(state, release.digest)
             assert known is not None
         return recall_outcome(known, state=state)
 
 
-def _judged_by_another_policy(known: KnownRelease, *, state: State) -> bool:
+def _refused_by_other_rules(known: KnownRelease, suites: SuitePrompts, *, state: State) -> bool:
     if known.outcome == "accepted":
         return False
     report = ValidationReport.model_validate_json(state.artifacts.get(known.report_digest))
-    return report.policy != policy_today(state).content_digest
+    return (report.policy, report.suites) != (policy_today(state).content_digest, suites.digests)
 
 
 def find_release(state: State, digest: str) -> KnownRelease | None:

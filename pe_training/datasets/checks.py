@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 def judge(release: Release, policy: ReleasePolicy, *, previous: DatasetVersion | None = None) -> ValidationReport:
     """Every check of :data:`CHECKS` on a release. ``policy`` as it holds today; ``previous``: the accepted version before."""
     from pe_training.datasets.expectations import expectation_checks
+    from pe_training.datasets.text_checks import text_checks
 
     found = {
         check.name: check
@@ -32,6 +33,7 @@ def judge(release: Release, policy: ReleasePolicy, *, previous: DatasetVersion |
             *_set_checks(release, policy),
             *expectation_checks(release.rows, policy),
             *balance_checks(release.rows, policy, previous=previous),
+            *text_checks(release.rows, policy, passed_over=release.scan.suites.passed_over),
         )
     }
     assert found.keys() == set(CHECKS), found.keys() ^ set(CHECKS)
@@ -42,6 +44,7 @@ def judge(release: Release, policy: ReleasePolicy, *, previous: DatasetVersion |
         version=release.version,
         rows=len(release.rows),
         policy=policy.content_digest,
+        suites=dict(release.scan.suite_digests),
         checks=checks,
         accepted=not any(check.refuses for check in checks),
     )
@@ -60,7 +63,7 @@ def _weighed(check: Check, release: Release, policy: ReleasePolicy) -> Check:
 
 
 def _set_checks(release: Release, policy: ReleasePolicy) -> Iterator[Check]:
-    yield check_result("schema", list(release.problems), unit="row")
+    yield check_result("schema", list(release.problems), unit="row", failing=release.wrong)
     yield _counts_agree(release)
     yield check_result("shard_digests", list(_wrong_files(release)), unit="file")
     yield _unique_rows(release)

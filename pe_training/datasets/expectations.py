@@ -17,9 +17,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pe_training.datasets.parse import Profile
 from pe_training.datasets.policy import ReleasePolicy
 from pe_training.datasets.report import MAX_EXAMPLES, Check, Problem, check_result
-from pe_training.datasets.row_table import Profile, RowTable
+from pe_training.datasets.row_table import RowTable
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # it imports sre_constants
@@ -35,6 +36,7 @@ _FIELDS = {  # check -> field of the row, what is wrong there
     "quality_score": ("metadata.quality_score", "is not between 0 and 1"),
     "known_families": ("metadata.source_family", "is not a known source family"),
     "conversation_length": ("metadata.conversation_length", "is not the number of messages that are not the system's"),
+    "personal_data": ("messages", "holds what identifies a person: {personal}"),
 }
 
 
@@ -61,6 +63,7 @@ def _expectations(policy: ReleasePolicy) -> list[Any]:
         "conversation_length": gxe.ExpectColumnPairValuesToBeEqual(
             column_A="declared_turns", column_B="turns", ignore_row_if="either_value_is_missing"
         ),
+        "personal_data": gxe.ExpectColumnValuesToBeInSet(column="personal", value_set=[""]),
     }
     assert named.keys() == _FIELDS.keys()
     for name, expectation in named.items():
@@ -74,7 +77,7 @@ def _turns_pattern(policy: ReleasePolicy) -> str:
 
 def _table(profiles: Sequence[Profile], scores: NDArray[np.float64], policy: ReleasePolicy) -> pd.DataFrame:
     """One row a profile, then one row a score; what a row has not is null, which no expectation here judges."""
-    text = ("license_tag", "pii_status", "family", "hash_matches")
+    text = ("license_tag", "pii_status", "family", "hash_matches", "personal")
     height = len(profiles) + len(scores)
     columns = {name: pd.Series([getattr(p, name) for p in profiles] + [None] * len(scores), dtype=object) for name in text}
     shapes = [f"{p.purpose if p.purpose in policy.turns else 'default'}:{p.shape}" for p in profiles]
@@ -105,8 +108,13 @@ def _check(found: Any, rows: RowTable, scores: NDArray[np.float64]) -> Check:
     assert found.success == (not places), name
     failing = np.flatnonzero(_rows_at(places, rows, scores))
     assert bool(places) == bool(len(failing)), name
-    problems = [Problem(check=name, where=rows.where(int(index)), field=field, message=message) for index in failing[:MAX_EXAMPLES]]
-    return check_result(name, problems, unit="row", failing=len(failing))
+    first = [rows[int(index)] for index in failing[:MAX_EXAMPLES]]
+    problems = [
+        Problem(check=name, where=row.where, field=field, message=message.format(personal=row.profile.personal.replace(",", ", ")))
+        for row in first
+    ]
+    note = ", ".join(f"{kind}: {count:,}" for kind, count in sorted(rows.personal.items())) if name == "personal_data" else None
+    return check_result(name, problems, unit="row", failing=len(failing)).model_copy(update={"note": note or None})
 
 
 def _rows_at(places: Sequence[int], rows: RowTable, scores: NDArray[np.float64]) -> NDArray[np.bool_]:

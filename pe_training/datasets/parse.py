@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from pydantic import ValidationError
@@ -54,6 +54,7 @@ class _Metadata(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, 
     labels: dict[str, str | bool | _Integer | dict[str, _Integer]] | None = None
     group: dict[str, str] | None = None
     purpose: _Name | None = None
+    language: Annotated[str, msgspec.Meta(pattern=r"^[a-z]{2}\Z")] | None = None
 
 
 class _Row(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
@@ -75,6 +76,25 @@ class NotARowError(ValueError):
         self.message = message
 
 
+class Profile(NamedTuple):
+    """What a row shares with many others: rows that agree in all of it are judged once."""
+
+    split: str
+    family: str
+    license_tag: str
+    pii_status: str
+    phase: str
+    purpose: str | None
+    language: str | None  # as the row declares it
+    shape: str  # one letter a message: S, U, A, or '_' where it is empty
+    turns: int  # messages that are not the system's
+    declared_turns: int | None
+    hash_matches: bool  # the declared content hash is that of the messages
+    file: int = 0  # index of its shard
+    personal: str = ""  # kinds of personal data found in its text, comma between; empty where none
+    suite: str | None = None  # the evaluation suite whose prompt its text repeats
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedRow:
     """A row's canonical JSON and the facts that checks look at."""
@@ -82,11 +102,11 @@ class ParsedRow:
     canonical: bytes
     digest: bytes  # SHA-256 of the canonical JSON
     content: bytes  # SHA-256 of the producer's content hash, recomputed
-    hash_matches: bool
     quality_score: float | None
     words: int  # between blanks, in all messages
     labels: tuple[tuple[str, str], ...]  # those whose values are names
-    facts: tuple[str, str, str, str, str, str | None, str, int, int | None]
+    profile: Profile  # without its file and what only its text says
+    turns: tuple[tuple[str, str], ...]  # role and content of every message
 
 
 def parse_row(line: bytes) -> ParsedRow:
@@ -134,12 +154,13 @@ def _parsed(row: Row | _Row, canonical: bytes) -> ParsedRow:
         canonical=canonical,
         digest=hashlib.sha256(canonical).digest(),
         content=content.digest(),
-        hash_matches=meta.content_hash[7:] == content.hexdigest(),
         quality_score=meta.quality_score,
         words=sum([len(text.split()) for text in contents]),
         labels=tuple([(key, value) for key, value in meta.labels.items() if isinstance(value, str)]) if meta.labels else (),
-        facts=(
-            meta.split, meta.source_family, meta.license_tag, meta.pii_status, meta.phase, meta.purpose,
-            shape, turns, meta.conversation_length,
+        profile=Profile(
+            split=meta.split, family=meta.source_family, license_tag=meta.license_tag, pii_status=meta.pii_status, phase=meta.phase,
+            purpose=meta.purpose, language=meta.language, shape=shape, turns=turns, declared_turns=meta.conversation_length,
+            hash_matches=meta.content_hash[7:] == content.hexdigest(),
         ),
+        turns=tuple([(message.role, message.content) for message in messages]),
     )  # fmt: skip

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pe_training.core.config import load_config, suggest
 from pe_training.core.records import Frozen
+from pe_training.datasets.personal_data import PhoneBook
 from pe_training.datasets.report import CHECKS
 
 Severity = Literal["error", "warn"]
@@ -83,6 +84,18 @@ class ReleasePolicy(Frozen):
     max_drift: Ratio = Field(description="total variation distance of the family mix to the version before")
     max_mean_drift: float = Field(gt=0, description="relative change of mean words and turns to the version before")
 
+    near_duplicate_similarity: float = Field(
+        gt=0, le=1, description="Jaccard similarity of five-word runs from which two rows, or a turn and an evaluation prompt, are copies"
+    )
+    phone_region: str = Field(pattern=r"^[A-Z]{2}$", description="ISO 3166 code by which telephone numbers without a country are read")
+    hotlines: list[Annotated[str, Field(pattern=r"^[0-9]{3,15}$")]] = Field(
+        description="public telephone numbers, as dialled and without country code: they are nobody's personal data"
+    )
+    max_redacted_share: Ratio = Field(description="of a row's words or sentences; a row above it counts as cut up")
+    max_redacted_rows: Ratio = Field(description="share of rows of a family that may be cut up")
+    language: str = Field(pattern=r"^[a-z]{2}$", description="ISO 639-1 code of rows that do not declare theirs")
+    max_other_language: Ratio = Field(description="share of a family's rows that may be in another language than declared")
+
     @model_validator(mode="after")
     def _known_checks(self) -> Self:
         for name in (*self.warn_only, *(waiver.check for waiver in self.waivers)):
@@ -109,6 +122,11 @@ class ReleasePolicy(Frozen):
     def on(self, day: date) -> ReleasePolicy:
         """The policy as it holds on a day: without the waivers that have lapsed."""
         return self.model_copy(update={"waivers": [waiver for waiver in self.waivers if waiver.expires >= day]})
+
+    @property
+    def phone_book(self) -> PhoneBook:
+        """How telephone numbers are read."""
+        return PhoneBook(region=self.phone_region, hotlines=frozenset(self.hotlines))
 
     def severity(self, check: str) -> Severity:
         """What a failure of a check means."""

@@ -6,16 +6,19 @@ Rows are read once, in a stream; what is kept of them stands in row_table.py.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_file, digest_json
-from pe_training.datasets.parse import NotARowError, parse_row
 from pe_training.datasets.release_manifest import MANIFEST, ReleaseManifest, ShardFile, read_release_manifest, shard_files
 from pe_training.datasets.report import Problem
 from pe_training.datasets.row_table import RowTable
-from pe_training.datasets.shard_lines import UnreadableError, shard_lines
+
+if TYPE_CHECKING:
+    from pe_training.datasets.text_scan import TextScan
 
 MISSING = "missing"
 MAX_PROBLEMS_PER_FILE = 1_000
@@ -40,8 +43,10 @@ class ReleaseHead:
 class Release(ReleaseHead):
     """A release as it lies in its folder, read whole."""
 
+    scan: TextScan  # how its texts were read
     rows: RowTable
-    problems: tuple[Problem, ...]
+    problems: tuple[Problem, ...]  # of each file the first MAX_PROBLEMS_PER_FILE
+    wrong: int  # lines that are no rows, and files that cannot be read to their end
 
 
 def release_digest(folder: Path) -> str:
@@ -65,18 +70,24 @@ def read_head(folder: Path) -> ReleaseHead:
     )
 
 
-def read_release(folder: Path) -> Release:
+def read_release(folder: Path, *, scan: TextScan) -> Release:
     """The whole release. A row that cannot be read is a problem, not an error; raises input, not_found, or busy while it is copied."""
+    from pe_training.datasets.read_blocks import read_blocks
+
     head = read_head(folder)
     rows = RowTable([shard.name for shard in head.shards])
     problems: list[Problem] = []
-    for number, shard in enumerate(head.shards):
-        if head.file_digests[shard.name] != MISSING:
-            _read_shard(shard, number, rows, problems)
+    wrong: Counter[int] = Counter()
+    for file, block in read_blocks([None if head.file_digests[s.name] == MISSING else s.path for s in head.shards], scan=scan):
+        rows.extend(block)
+        for complaint in block.complaints[: max(0, MAX_PROBLEMS_PER_FILE - wrong[file])]:
+            where = f"{head.shards[file].name}:{complaint.line}"
+            problems.append(Problem(check="schema", where=where, field=complaint.field, message=complaint.message))
+        wrong[file] += len(block.complaints)
     if release_digest(folder) != head.digest:
         message = "the release changed while it was read"
         raise PeError(Kind.BUSY, message, where=str(folder), hint="wait until it is wholly copied, then run this again")
-    return Release(**vars(head), rows=rows.finish(), problems=tuple(problems))
+    return Release(**vars(head), scan=scan, rows=rows.finish(), problems=tuple(problems), wrong=wrong.total())
 
 
 def _named(declared: str | None, folder_name: str, pattern: re.Pattern[str], *, where: str) -> str:
@@ -85,20 +96,3 @@ def _named(declared: str | None, folder_name: str, pattern: re.Pattern[str], *, 
         hint = "set 'dataset_name' (lower-case letters, digits, hyphens) and 'version' (such as v1.2.0), or name the folders so"
         raise PeError(Kind.INPUT, "this cannot be the name of a dataset or of its version", where=where, hint=hint)
     return name
-
-
-def _read_shard(shard: ShardFile, file: int, rows: RowTable, problems: list[Problem]) -> None:
-    allowed = len(problems) + MAX_PROBLEMS_PER_FILE
-    try:
-        for number, line in shard_lines(shard.path):
-            try:
-                rows.add(parse_row(line), file=file, line=number)
-            except NotARowError as error:
-                where = f"{shard.name}:{number}"
-                problems.append(Problem(check="schema", where=where, field=error.field, message=error.message))
-                if len(problems) >= allowed:
-                    message = f"the rest is not read: {MAX_PROBLEMS_PER_FILE:,} rows of this file are wrong"
-                    problems.append(Problem(check="schema", where=where, field="", message=message))
-                    return
-    except UnreadableError as error:
-        problems.append(Problem(check="schema", where=f"{shard.name}:{error.number}", field="", message=error.message))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.records import Frozen
 
@@ -14,6 +16,7 @@ CHECKS = (
     "schema", "manifest_counts", "shard_digests", "content_hash", "unique_rows", "splits_disjoint", "holdout_families",
     "distinct_content", "licences", "pii_status", "role_order", "splits_present", "quality_score", "known_families",
     "conversation_length", "one_purpose", "family_lengths", "label_balance", "mixture", "drift",
+    "near_duplicates", "contamination", "personal_data", "redaction", "language",
 )  # fmt: skip
 MAX_EXAMPLES = 20
 
@@ -68,6 +71,7 @@ class ValidationReport(Frozen):
     version: str
     rows: int  # rows that could be read
     policy: str  # digest of the release policy that judged
+    suites: dict[str, str] = Field(default={})  # evaluation suite -> digest, whose prompts were looked for
     checks: tuple[Check, ...]
     accepted: bool
 

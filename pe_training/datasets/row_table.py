@@ -7,6 +7,7 @@ last reader, so that memory does not grow with the length of the dialogues.
 
 from __future__ import annotations
 
+import mmap
 import os
 import tempfile
 import weakref
@@ -15,40 +16,41 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from pe_training.datasets.parse import ParsedRow
+import msgspec
+
+from pe_training.datasets.parse import Profile
 from pe_training.storage.durable import world_error, world_errors
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pe_training.datasets.block import Block
+
 DIGEST_BYTES = 32
 BUFFER_BYTES = 1 << 20
 MAX_LABEL_VALUES = 1_000  # a label with more values, each split's counted, is free text
 
 
-class Profile(NamedTuple):
-    """What a row shares with many others."""
-
-    file: int  # index of its shard
-    hash_matches: bool
-    split: str
-    family: str
-    license_tag: str
-    pii_status: str
-    phase: str
-    purpose: str | None
-    shape: str  # one letter a message: S, U, A, or '_' where it is empty
-    turns: int  # messages that are not the system's
-    declared_turns: int | None
-
-
 def having(**facts: object) -> Callable[[Profile], bool]:
     """Whether a profile has these facts, for :meth:`RowTable.mask`."""
     return lambda profile: all(getattr(profile, name) == value for name, value in facts.items())
+
+
+class _Turn(msgspec.Struct, gc=False):
+    role: str
+    content: str
+
+
+class _Messages(msgspec.Struct, gc=False):
+    messages: list[_Turn]
+
+
+_messages = msgspec.json.Decoder(_Messages).decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,11 @@ class Spool:
         except OSError as error:
             raise world_error(error, doing="cannot write the working copy of the rows", path=self._folder) from error
 
+    def map(self) -> mmap.mmap | bytes:
+        """All bytes, mapped into memory and not read."""
+        size = os.fstat(self._fd).st_size
+        return mmap.mmap(self._fd, size, prot=mmap.PROT_READ) if size else b""
+
     def read(self, start: int, size: int) -> bytes:
         """``size`` bytes from ``start``."""
         data = os.pread(self._fd, size, start)
@@ -102,42 +109,48 @@ class Spool:
 class RowTable(Sequence[TableRow]):
     """Rows in the order in which they were added."""
 
-    def __init__(self, files: Sequence[str], *, spool: Spool | None = None) -> None:
+    def __init__(self, files: Sequence[str]) -> None:
         """``files``: names of the shards, which :attr:`Profile.file` counts."""
         self.files = tuple(files)
         self.profiles: list[Profile] = []
         self._known: dict[Profile, int] = {}
         self._profile, self._line = array("I"), array("I")
         self._starts, self._scores = array("Q", [0]), array("d")
-        self._words = array("I")
+        self._words, self._redaction = array("I"), bytearray()
+        self.personal: Counter[str] = Counter()  # kind of personal data -> how often it was found
         self.labels: dict[str, Counter[tuple[str, str]]] = {}  # label -> (split, value) -> rows
         self.free_text: set[str] = set()  # labels with too many values to be names; they are not counted
         self._digests, self._contents = bytearray(), bytearray()
-        self._spool = spool or Spool()
+        self._spool, self._signatures = Spool(), Spool()
 
-    def add(self, row: ParsedRow, *, file: int, line: int) -> None:
-        """Append a row that stands on ``line`` of shard number ``file``."""
-        profile = Profile(file, row.hash_matches, *row.facts)
-        number = self._known.get(profile)
-        if number is None:
-            number = self._known[profile] = len(self.profiles)
+    def extend(self, block: Block) -> None:
+        """Append the rows of a block."""
+        numbers = [self._number(profile) for profile in block.profiles]
+        self._profile.extend([numbers[of] for of in block.profile_of])
+        self._line.extend(block.lines)
+        self._words.extend(block.words)
+        self._scores.extend(block.scores)
+        self._redaction += block.redaction
+        self._digests += block.digests
+        self._contents += block.contents
+        self._starts.extend(islice(accumulate(block.sizes, initial=self._starts[-1]), 1, None))
+        self._spool.write(block.canonical)
+        self._signatures.write(block.signatures)
+        self.personal.update(block.personal)
+        for (label, split, value), count in block.labels.items():
+            self._count_label(label, split, value, count)
+
+    def _number(self, profile: Profile) -> int:
+        number = self._known.setdefault(profile, len(self.profiles))
+        if number == len(self.profiles):
             self.profiles.append(profile)
-        self._profile.append(number)
-        self._line.append(line)
-        self._words.append(row.words)
-        for label, value in row.labels:
-            self._count_label(label, profile.split, value)
-        self._scores.append(float("nan") if row.quality_score is None else row.quality_score)
-        self._digests += row.digest
-        self._contents += row.content
-        self._starts.append(self._starts[-1] + len(row.canonical))
-        self._spool.write(row.canonical)
+        return number
 
-    def _count_label(self, label: str, split: str, value: str) -> None:
+    def _count_label(self, label: str, split: str, value: str, count: int) -> None:
         if label in self.free_text:
             return
         counts = self.labels.setdefault(label, Counter())
-        counts[split, value] += 1
+        counts[split, value] += count
         if len(counts) > MAX_LABEL_VALUES:
             self.free_text.add(label)
             del self.labels[label]
@@ -145,6 +158,7 @@ class RowTable(Sequence[TableRow]):
     def finish(self) -> RowTable:
         """The table, ready to be read."""
         self._spool.flush()
+        self._signatures.flush()
         return self
 
     def __len__(self) -> int:
@@ -187,6 +201,33 @@ class RowTable(Sequence[TableRow]):
         import numpy as np
 
         return np.frombuffer(self._scores, dtype=np.float64) if len(self) else np.zeros(0)
+
+    @property
+    def redacted_shares(self) -> NDArray[np.float32]:
+        """(n,) how much of each row's text was cut away."""
+        import numpy as np
+
+        return np.frombuffer(self._redaction, dtype=np.float32) if len(self) else np.zeros(0, dtype=np.float32)
+
+    def signatures(self) -> NDArray[np.uint32]:
+        """(n, PERMUTATIONS) similarity signatures of the rows' texts, mapped from the disk."""
+        import numpy as np
+
+        from pe_training.datasets.near_duplicates import PERMUTATIONS
+
+        return np.frombuffer(self._signatures.map(), dtype=np.uint32).reshape(-1, PERMUTATIONS)
+
+    def spoken(self, index: int) -> str:
+        """What user and assistant say in a row."""
+        return "\n".join([turn.content for turn in _messages(self.canonical(index)).messages if turn.role != "system"])
+
+    def smallest(self, chosen: NDArray[np.bool_], *, limit: int) -> NDArray[np.int64]:
+        """Those of the chosen rows that have the smallest digests: a sample that no order of the rows changes."""
+        import numpy as np
+
+        rows = np.flatnonzero(chosen)
+        heads = np.frombuffer(self._digests, dtype=">u8").reshape(-1, 4)[rows, 0] if len(rows) else np.zeros(0)
+        return rows[np.argsort(heads, kind="stable")[:limit]]
 
     def means(self, chosen: NDArray[np.bool_] | None = None) -> tuple[float, float]:
         """Mean words and mean turns of the chosen rows (of all without a choice), of which there is at least one."""

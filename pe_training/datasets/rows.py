@@ -88,6 +88,7 @@ class Metadata(Frozen):
     labels: dict[str, Label] | None = None
     group: dict[str, str] | None = None
     purpose: Name | None = None
+    language: str | None = Field(default=None, pattern=r"^[a-z]{2}$")  # ISO 639-1
 
 
 class Row(Frozen):

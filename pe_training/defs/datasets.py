@@ -8,6 +8,7 @@ from pe_training.datasets.accept import accept
 from pe_training.datasets.catalog import find_by_partition, partition_key, releases_in
 from pe_training.datasets.report import CHECKS
 from pe_training.defs.resources import Store
+from pe_training.evaluation.suites import suite_prompts
 from pe_training.views.markdown import dataset_markdown, validation_markdown
 
 dataset_partitions = dg.DynamicPartitionsDefinition(name="dataset_version")
@@ -23,7 +24,8 @@ dataset_partitions = dg.DynamicPartitionsDefinition(name="dataset_version")
 def dataset_version(context: dg.AssetExecutionContext, store: Store) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult]:
     """An accepted release, sealed as content-addressed Parquet and named by its rows."""
     state = store.open()
-    acceptance = accept(find_by_partition(state.settings, context.partition_key), state=state)
+    suites = suite_prompts(state.settings.suite_folder)
+    acceptance = accept(find_by_partition(state.settings, context.partition_key), suites=suites, state=state)
     for check in acceptance.report.checks:
         yield dg.AssetCheckResult(
             check_name=check.name,

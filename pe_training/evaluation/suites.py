@@ -16,6 +16,7 @@ from pe_training.core.config import load_config, suggest
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_file, digest_json
 from pe_training.core.records import Frozen
+from pe_training.datasets.suite_prompts import SuitePrompts
 from pe_training.evaluation.examples import PLACEHOLDER, Asked, CrisisExample, Example, ReferenceExample, Scenario, read_examples
 from pe_training.manifests.schema import SuiteName
 
@@ -84,6 +85,18 @@ def suite_digest(folder: Path, name: str) -> str:
     """Digest of a suite's YAML and JSON Lines files; equals ``ResolvedManifest.suites[name]`` for the same files."""
     files = sorted(path for path in (folder / name).iterdir() if path.suffix in (".yaml", ".jsonl") and path.is_file())
     return digest_json({f"suites/{name}/{path.name}": digest_file(path) for path in files})
+
+
+def suite_prompts(folder: Path) -> SuitePrompts:
+    """What the suites of a folder ask, for datasets to be kept free of. A held-out suite asks nothing of its own."""
+    names = sorted(path.parent.name for path in folder.glob(f"*/{SUITE_FILE}"))
+    suites = {name: load_suite(folder, name) for name in names}
+    asked = {
+        name: [message["content"] for prompt in prompts(suite.examples) for message in prompt.messages if message["role"] == "user"]
+        for name, suite in suites.items()
+        if suite.examples
+    }
+    return SuitePrompts(prompts=asked, digests={name: suites[name].digest for name in asked})
 
 
 def prompts(examples: tuple[Example, ...]) -> tuple[Prompt, ...]:

@@ -7,13 +7,17 @@ from typing import Any
 
 from pe_training.datasets.checks import judge
 from pe_training.datasets.policy import ReleasePolicy, load_release_policy
-from pe_training.datasets.release import read_release
+from pe_training.datasets.release import Release, read_release
 from pe_training.datasets.report import ValidationReport
+from pe_training.datasets.suite_prompts import SuitePrompts
+from pe_training.datasets.text_scan import TextScan
 from pe_training.settings import SAMPLES, Settings
 from pe_training.storage.state import State
 from pe_training_tests.releases import build_release, make_row
 
 CANARY = "zanzibar-canary"  # stands in every message: it may reach no report, error or log
+PROMPT = "My brother left in spring and since then I lie awake counting every car that passes our house at night."
+SUITES = SuitePrompts(prompts={"nights": [PROMPT, "Will you remember me tomorrow?"]}, digests={"nights": "sha256:" + "1" * 64})
 NAME, VERSION = "sample-dialogues", "v1.0.0"
 
 
@@ -52,6 +56,11 @@ def shipped_policy(**changes: object) -> ReleasePolicy:
     return load_release_policy(SAMPLES / "release_policy.yaml").model_copy(update=changes)
 
 
-def report_on(folder: Path, policy: ReleasePolicy | None = None) -> ValidationReport:
+def read(folder: Path, policy: ReleasePolicy | None = None, *, suites: SuitePrompts = SUITES) -> Release:
+    """A release read as a policy, by default the shipped one, asks."""
+    return read_release(folder, scan=TextScan.of(policy or shipped_policy(), suites))
+
+
+def report_on(folder: Path, policy: ReleasePolicy | None = None, *, suites: SuitePrompts = SUITES) -> ValidationReport:
     """A release judged by a policy, by default the shipped one, as the first of its name."""
-    return judge(read_release(folder), policy or shipped_policy())
+    return judge(read(folder, policy, suites=suites), policy or shipped_policy())

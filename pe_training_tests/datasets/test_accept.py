@@ -17,7 +17,7 @@ from pe_training.datasets.read import verify_dataset
 from pe_training.datasets.release import release_digest
 from pe_training.storage import tables as t
 from pe_training.storage.state import State
-from pe_training_tests.datasets.samples import CANARY, NAME, fresh_state, sample_release, sample_rows
+from pe_training_tests.datasets.samples import CANARY, NAME, SUITES, fresh_state, sample_release, sample_rows
 from pe_training_tests.datasets.test_seal import flip_a_byte, stored
 
 
@@ -43,7 +43,7 @@ def changed_release(folder: Path, **options: str) -> Path:
 def test_a_correct_release_becomes_a_dataset_version(tmp_path: Path) -> None:
     state = fresh_state(tmp_path / "home")
     folder = sample_release(tmp_path)
-    acceptance = accept(folder, state=state)
+    acceptance = accept(folder, suites=SUITES, state=state)
     dataset = acceptance.sealed()
     assert state.registry.get(dataset.id, type(dataset)) == dataset
     assert [file.path for file in state.registry.attachments(dataset.id)] == sorted(shard.path for shard in dataset.shards)
@@ -56,14 +56,14 @@ def test_a_correct_release_becomes_a_dataset_version(tmp_path: Path) -> None:
 
 def test_a_refused_release_leaves_its_report_and_no_dataset(tmp_path: Path) -> None:
     state = fresh_state(tmp_path / "home")
-    acceptance = accept(refused_release(tmp_path), state=state)
+    acceptance = accept(refused_release(tmp_path), suites=SUITES, state=state)
     assert acceptance.dataset is None
     assert known_facts(state) == (1, 0, 0)
     with pytest.raises(PeError) as caught:
         acceptance.sealed()
     assert caught.value.to_json() == {
         "kind": "refused",
-        "message": "release sample-dialogues v1.0.0 refused: 1 of 20 checks failed: licences (1 row)",
+        "message": "release sample-dialogues v1.0.0 refused: 1 of 25 checks failed: licences (1 row)",
         "where": "train/part-00000.jsonl:1:metadata.license_tag",
         "hint": "this licence is not allowed",
     }
@@ -72,10 +72,10 @@ def test_a_refused_release_leaves_its_report_and_no_dataset(tmp_path: Path) -> N
 def test_the_same_bytes_again_give_the_stored_outcome_without_validating(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = fresh_state(tmp_path / "home")
     folders = (sample_release(tmp_path), refused_release(tmp_path, version="v1.0.1"))
-    first = [accept(folder, state=state) for folder in folders]
+    first = [accept(folder, suites=SUITES, state=state) for folder in folders]
     facts = known_facts(state)
     monkeypatch.setattr(accepting, "judge", None)
-    assert [accept(shutil.copytree(folder, tmp_path / "copies" / folder.name), state=state) for folder in folders] == first
+    assert [accept(shutil.copytree(folder, tmp_path / "copies" / folder.name), suites=SUITES, state=state) for folder in folders] == first
     assert known_facts(state) == facts
 
 
@@ -84,7 +84,7 @@ def test_two_at_once_accept_it_once(tmp_path: Path) -> None:
     folder = sample_release(tmp_path)
     state.registry.close()
     with ThreadPoolExecutor(2) as pool:
-        found = [pool.submit(accept, folder, state=fresh_state(tmp_path / "home")) for _ in range(2)]
+        found = [pool.submit(accept, folder, suites=SUITES, state=fresh_state(tmp_path / "home")) for _ in range(2)]
         ids = {future.result().sealed().id for future in found}
     assert len(ids) == 1
     assert known_facts(state) == (1, 1, 3)
@@ -92,32 +92,32 @@ def test_two_at_once_accept_it_once(tmp_path: Path) -> None:
 
 def test_a_write_that_fails_leaves_the_registry_as_it_was_and_can_be_repeated(tmp_path: Path) -> None:
     folder = sample_release(tmp_path)
-    dataset = accept(folder, state=fresh_state(tmp_path / "elsewhere")).sealed()
+    dataset = accept(folder, suites=SUITES, state=fresh_state(tmp_path / "elsewhere")).sealed()
     for shard in dataset.shards:
         state = fresh_state(tmp_path / f"home-{shard.split}")
         in_the_way = state.settings.root / "artifacts" / "sha256" / shard.digest[7:9]
         in_the_way.parent.mkdir(parents=True)
         in_the_way.touch()
         with pytest.raises(PeError) as caught:
-            accept(folder, state=state)
+            accept(folder, suites=SUITES, state=state)
         assert caught.value.kind == Kind.INFRASTRUCTURE
         assert known_facts(state) == (0, 0, 0)
         in_the_way.unlink()
-        assert accept(folder, state=state).sealed() == dataset
+        assert accept(folder, suites=SUITES, state=state).sealed() == dataset
 
 
 @pytest.mark.parametrize("damage", ["missing", "changed"])
 def test_a_stored_shard_that_is_not_whole_is_told_when_it_is_accepted_again(tmp_path: Path, damage: str) -> None:
     state = fresh_state(tmp_path / "home")
     folder = sample_release(tmp_path)
-    dataset = accept(folder, state=state).sealed()
+    dataset = accept(folder, suites=SUITES, state=state).sealed()
     path = stored(state, dataset.shards[1])
     if damage == "missing":
         path.unlink()
     else:
         flip_a_byte(path)
     with pytest.raises(PeError) as caught:
-        accept(folder, state=state)
+        accept(folder, suites=SUITES, state=state)
     reason = "is missing" if damage == "missing" else "does not match its digest"
     assert caught.value.kind == Kind.CORRUPT
     shard = dataset.shards[1]
@@ -127,10 +127,10 @@ def test_a_stored_shard_that_is_not_whole_is_told_when_it_is_accepted_again(tmp_
 
 def test_an_accepted_version_cannot_come_to_mean_other_rows(tmp_path: Path) -> None:
     state = fresh_state(tmp_path / "home")
-    dataset = accept(sample_release(tmp_path / "a"), state=state).sealed()
+    dataset = accept(sample_release(tmp_path / "a"), suites=SUITES, state=state).sealed()
     facts = known_facts(state)
     with pytest.raises(PeError) as caught:
-        accept(changed_release(tmp_path / "b"), state=state)
+        accept(changed_release(tmp_path / "b"), suites=SUITES, state=state)
     assert caught.value.kind == Kind.CONFLICT
     assert caught.value.message == f"sample-dialogues v1.0.0 was already accepted with other rows ({short(dataset.id)})"
     assert known_facts(state) == facts
@@ -138,18 +138,18 @@ def test_an_accepted_version_cannot_come_to_mean_other_rows(tmp_path: Path) -> N
 
 def test_a_refused_version_can_be_released_again_and_other_files_of_the_same_rows_are_the_same_dataset(tmp_path: Path) -> None:
     state = fresh_state(tmp_path / "home")
-    accept(refused_release(tmp_path / "a"), state=state)
-    dataset = accept(sample_release(tmp_path / "b"), state=state).sealed()
-    assert accept(sample_release(tmp_path / "c", format="parquet"), state=state).sealed().id == dataset.id
+    accept(refused_release(tmp_path / "a"), suites=SUITES, state=state)
+    dataset = accept(sample_release(tmp_path / "b"), suites=SUITES, state=state).sealed()
+    assert accept(sample_release(tmp_path / "c", format="parquet"), suites=SUITES, state=state).sealed().id == dataset.id
     assert known_facts(state) == (3, 1, 3)
 
 
 def test_a_version_is_found_by_latest_by_name_and_by_id(tmp_path: Path) -> None:
     state = fresh_state(tmp_path / "home")
-    old = accept(sample_release(tmp_path), state=state).sealed()
-    new = accept(changed_release(tmp_path, version="v1.1.0"), state=state).sealed()
-    accept(refused_release(tmp_path, version="v1.2.0"), state=state)
-    accept(sample_release(tmp_path / "again", format="jsonl.gz"), state=state)  # the old rows do not become the latest
+    old = accept(sample_release(tmp_path), suites=SUITES, state=state).sealed()
+    new = accept(changed_release(tmp_path, version="v1.1.0"), suites=SUITES, state=state).sealed()
+    accept(refused_release(tmp_path, version="v1.2.0"), suites=SUITES, state=state)
+    accept(sample_release(tmp_path / "again", format="jsonl.gz"), suites=SUITES, state=state)  # the old rows do not become the latest
     wanted = {"latest": new, "v1.1.0": new, "v1.0.0": old, old.id: old, short(old.id): old}
     assert {version: resolve_version(state, name=NAME, version=version).id for version in wanted} == {v: d.id for v, d in wanted.items()}
 
@@ -159,8 +159,8 @@ def test_what_is_not_there_is_told_with_what_is(tmp_path: Path) -> None:
     with pytest.raises(PeError) as caught:
         resolve_version(state, name=NAME, version="latest")
     assert str(caught.value) == "no accepted version of dataset 'sample-dialogues' (none is accepted yet: `pe dataset add PATH`)"
-    dataset = accept(sample_release(tmp_path), state=state).sealed()
-    accept(refused_release(tmp_path, version="v1.2.0"), state=state)
+    dataset = accept(sample_release(tmp_path), suites=SUITES, state=state).sealed()
+    accept(refused_release(tmp_path, version="v1.2.0"), suites=SUITES, state=state)
     told = {
         ("sample-dialogs", "latest"): "no accepted version of dataset 'sample-dialogs' (did you mean 'sample-dialogues'?)",
         (NAME, "v1.0"): "no accepted version 'v1.0' of dataset 'sample-dialogues' (did you mean 'v1.0.0'?)",
@@ -176,8 +176,8 @@ def test_what_is_not_there_is_told_with_what_is(tmp_path: Path) -> None:
 
 def test_no_word_of_a_dialogue_reaches_the_registry_or_a_report(tmp_path: Path) -> None:
     state = fresh_state(tmp_path / "home")
-    accept(sample_release(tmp_path), state=state)
-    acceptance = accept(refused_release(tmp_path, version="v1.0.1"), state=state)
+    accept(sample_release(tmp_path), suites=SUITES, state=state)
+    acceptance = accept(refused_release(tmp_path, version="v1.0.1"), suites=SUITES, state=state)
     state.registry.close()
     assert CANARY not in acceptance.report.model_dump_json()
     for path in (tmp_path / "home").glob("registry.sqlite*"):

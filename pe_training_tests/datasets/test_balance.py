@@ -9,9 +9,8 @@ import pytest
 
 from pe_training.datasets.accept import accept, preview
 from pe_training.datasets.checks import judge
-from pe_training.datasets.release import read_release
 from pe_training.datasets.report import Check, ValidationReport
-from pe_training_tests.datasets.samples import fresh_state, report_on, sample_release, sample_rows, shipped_policy
+from pe_training_tests.datasets.samples import SUITES, fresh_state, read, report_on, sample_release, sample_rows, shipped_policy
 from pe_training_tests.releases import make_row
 
 Rows = list[dict[str, Any]]
@@ -57,7 +56,7 @@ def test_a_label_that_hardly_varies_warns_and_does_not_refuse(tmp_path: Path) ->
     assert report.accepted
     assert [(found.name, found.severity) for found in report.warnings] == [("label_balance", "warn")]
     assert check(report, "label_balance").examples[0].message == "one of 2 values stands in 95.5% of 22 training rows"
-    assert report.summary.endswith("accepted: 17 checks passed on 26 rows, 2 had nothing to judge; with a warning: label_balance (1 label)")
+    assert report.summary.endswith("accepted: 22 checks passed on 26 rows, 2 had nothing to judge; with a warning: label_balance (1 label)")
 
 
 def test_a_label_value_that_training_never_shows_warns(tmp_path: Path) -> None:
@@ -90,13 +89,13 @@ def test_without_a_plan_or_an_earlier_version_the_checks_say_so(tmp_path: Path) 
 
 def test_drift_against_the_version_before_warns_with_both_numbers(tmp_path: Path) -> None:
     state = fresh_state(tmp_path / "home")
-    accept(sample_release(tmp_path), state=state).sealed()
+    accept(sample_release(tmp_path), suites=SUITES, state=state).sealed()
     rows = sample_rows()
     for row in rows[:11]:
         row["metadata"]["source_family"] = "cptsd"
     for number in range(11, 22):
         rows[number] = make_row([("user", f"{number} " + "word " * 90), ("assistant", f"{number} tell me more")], split="train")
-    report = preview(sample_release(tmp_path, rows, version="v1.1.0"), state=state).report
+    report = preview(sample_release(tmp_path, rows, version="v1.1.0"), suites=SUITES, state=state).report
     assert report.accepted
     messages = [problem.message for problem in check(report, "drift").examples]
     assert messages == [
@@ -106,8 +105,8 @@ def test_drift_against_the_version_before_warns_with_both_numbers(tmp_path: Path
 
 def test_lengths_are_not_compared_with_a_version_that_kept_none(tmp_path: Path) -> None:
     state = fresh_state(tmp_path / "home")
-    before = accept(sample_release(tmp_path), state=state).sealed().model_copy(update={"statistics": None})
-    found = check(judge(read_release(sample_release(tmp_path)), shipped_policy(), previous=before), "drift")
+    before = accept(sample_release(tmp_path), suites=SUITES, state=state).sealed().model_copy(update={"statistics": None})
+    found = check(judge(read(sample_release(tmp_path)), shipped_policy(), previous=before), "drift")
     assert (found.passed, found.judged) == (True, True)
     assert found.note == "lengths are not compared: the version before was sealed without its means"
 

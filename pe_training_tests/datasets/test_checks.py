@@ -13,7 +13,7 @@ import pytest
 
 from pe_training.datasets.report import CHECKS, ValidationReport
 from pe_training.datasets.rows import content_hash
-from pe_training_tests.datasets.samples import CANARY, report_on, sample_release, sample_rows, talk
+from pe_training_tests.datasets.samples import CANARY, PROMPT, report_on, sample_release, sample_rows, talk
 from pe_training_tests.releases import make_row, write_manifest
 
 Rows = list[dict[str, Any]]
@@ -49,6 +49,15 @@ def both(*changes: Callable[[Rows], Rows]) -> Callable[[Rows], Rows]:
     return apply
 
 
+def tale(day: str) -> list[tuple[str, str]]:
+    """A dialogue of some length, in which only one word depends on the day."""
+    told = (
+        f"My sister called me {day} and said that she would not come to the wedding, because our father had not answered her letter. "
+        f"I did not know what to say to her, so I hung up and walked around the lake until it was dark. {CANARY}"
+    )
+    return [("user", told), ("assistant", "Walking until dark sounds lonely. What would you have liked to tell her on the telephone?")]
+
+
 BROKEN: dict[str, tuple[Callable[[Rows], Rows], set[str], str, str]] = {
     "an unknown key": (edit(0, licence="x"), {"schema", "manifest_counts"}, FIRST, "metadata.licence"),
     "a hash of other words": (edit(0, content_hash=content_hash(["other"])), {"content_hash"}, FIRST, "metadata.content_hash"),
@@ -56,7 +65,7 @@ BROKEN: dict[str, tuple[Callable[[Rows], Rows], set[str], str, str]] = {
     "a row twice, said in another order": (
         say(0, [talk(1)[0], ("user", talk(1)[2][1]), ("assistant", talk(1)[1][1])]), {"unique_rows"}, FIRST, "messages",
     ),
-    "a row in two splits": (say(22, talk(0)), {"unique_rows", "splits_disjoint"}, FIRST, "messages"),
+    "a row in two splits": (say(22, talk(0)), {"unique_rows", "splits_disjoint", "near_duplicates"}, FIRST, "messages"),
     "one dialogue as a whole file": (
         say(22, talk(23)), {"unique_rows", "distinct_content"}, "val/part-00000.jsonl", "messages",
     ),
@@ -73,6 +82,27 @@ BROKEN: dict[str, tuple[Callable[[Rows], Rows], set[str], str, str]] = {
     "an unknown family": (edit(0, source_family="profesional"), {"known_families"}, FIRST, "metadata.source_family"),
     "a wrong length": (edit(0, conversation_length=3), {"conversation_length"}, FIRST, "metadata.conversation_length"),
     "a difficult client among therapists": (edit(0, purpose="difficult_client"), {"one_purpose"}, FIRST, "metadata.purpose"),
+    "a test row told almost alike in training": (
+        both(say(0, tale("on Sunday")), say(24, tale("on Monday"))), {"near_duplicates"}, "test/part-00000.jsonl:1", "messages",
+    ),
+    "a prompt of evaluation in training": (
+        say(0, [("user", f"Hello. {PROMPT.upper()} What now?"), ("assistant", f"A whole night of counting. {CANARY}")]),
+        {"contamination"}, FIRST, "messages",
+    ),
+    "an address in the text": (
+        say(0, [("user", f"Write to jo.lee@mail.example.com. {CANARY}"), ("assistant", "What should it say?")]),
+        {"personal_data"}, FIRST, "messages",
+    ),
+    "sentences that were cut away": (
+        say(0, [("user", f"[REDACTED]. [REDACTED]. I could not sleep. {CANARY}"), ("assistant", "[NAME]! What kept you awake?")]),
+        {"redaction"}, FIRST, "messages",
+    ),
+    "a row in German": (
+        say(0, [("user", f"Seit der Trennung schlafe ich kaum noch und esse nicht mehr richtig. {CANARY}"),
+                ("assistant", "Das klingt nach sehr langen Nächten. Was hilft Ihnen wenigstens ein bisschen?")]),
+        {"language"}, FIRST, "metadata.language",
+    ),
+    "English that is declared as German": (edit(0, language="de"), {"language"}, FIRST, "metadata.language"),
 }  # fmt: skip
 
 
@@ -169,7 +199,7 @@ def test_a_correct_release_passes_every_check_with_numbers(tmp_path: Path) -> No
         "splits_present": (3.0, 3.0),
     }
     assert all((check.observed, check.failing) == (0, 0) for check in report.checks if check.bound == "at_most")
-    assert report.summary == "release sample-dialogues v1.0.0 accepted: 18 checks passed on 26 rows, 2 had nothing to judge"
+    assert report.summary == "release sample-dialogues v1.0.0 accepted: 23 checks passed on 26 rows, 2 had nothing to judge"
 
 
 def test_optional_values_may_all_be_absent(tmp_path: Path) -> None:
@@ -199,7 +229,7 @@ def test_the_refusal_reads_like_this(tmp_path: Path) -> None:
     rows = both(edit(4, license_tag="custom"), *(edit(i, content_hash=content_hash([str(i)])) for i in range(3)))(sample_rows())
     assert str(report_on(sample_release(tmp_path, rows)).refusal()) == (
         "train/part-00000.jsonl:1:metadata.content_hash: release sample-dialogues v1.0.0 refused: "
-        "2 of 20 checks failed: content_hash (3 rows), licences (1 row) (is not the hash of these messages)"
+        "2 of 25 checks failed: content_hash (3 rows), licences (1 row) (is not the hash of these messages)"
     )
 
 

@@ -25,7 +25,7 @@ VALUES: st.SearchStrategy[Any] = st.one_of(
     st.dictionaries(st.text(max_size=2), st.dictionaries(st.text(max_size=2), st.integers(-9, 9), max_size=2), max_size=2),
 )  # fmt: skip
 KEYS = ["split", "quality_score", "labels", "group", "conversation_length", "total_tokens", "phase", "purpose", "bias_flags",
-        "content_hash", "pii_status", "license_tag", "source_family", "source_key", "invented"]  # fmt: skip
+        "content_hash", "pii_status", "license_tag", "source_family", "source_key", "language", "invented"]  # fmt: skip
 MESSAGES = st.lists(
     st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant", "client"]), "content": st.text(max_size=8)}), max_size=4
 )
@@ -80,7 +80,7 @@ def test_a_line_that_is_no_row_is_refused_alike(line: bytes) -> None:
 def test_a_key_given_twice_counts_as_it_does_for_the_strict_model() -> None:
     line = json.dumps(sample_rows()[0]).encode().replace(b'"split": "train"', b'"split": "train", "split": "val"')
     assert quickly(line) == strictly(line)
-    assert parse_row(line).facts[0] == "val"
+    assert parse_row(line).profile.split == "val"
 
 
 @given(messages=MESSAGES.filter(lambda found: bool(found) and all(m["role"] != "client" for m in found)))
@@ -91,7 +91,7 @@ def test_the_facts_of_a_row_follow_from_it(messages: Any) -> None:
     assert found.canonical == canonical_json(strict.content())
     assert f"sha256:{found.digest.hex()}" == row_digest(strict)
     assert f"sha256:{found.content.hex()}" == content_hash(m["content"] for m in messages)
-    assert found.hash_matches == (row["metadata"]["content_hash"] == content_hash(m["content"] for m in messages))
+    assert found.profile.hash_matches == (row["metadata"]["content_hash"] == content_hash(m["content"] for m in messages))
 
 
 def test_a_refusal_repeats_nothing_of_the_row() -> None:

@@ -15,7 +15,7 @@ from pe_training.datasets.policy import load_release_policy
 from pe_training.settings import SAMPLES, Settings
 from pe_training.storage import tables as t
 from pe_training.storage.state import State
-from pe_training_tests.datasets.samples import NAME, VERSION, sample_release, sample_rows
+from pe_training_tests.datasets.samples import NAME, SUITES, VERSION, sample_release, sample_rows
 
 SHIPPED = (SAMPLES / "release_policy.yaml").read_text()
 WAIVER = (
@@ -52,7 +52,7 @@ def state(folder: Path, policy: Path | None = None) -> State:
 
 def test_a_waiver_excuses_what_it_names_and_the_report_says_so(tmp_path: Path, on_day: Clock) -> None:
     on_day("2026-12-31T12:00:00Z")
-    acceptance = accept(release(tmp_path, 2), state=state(tmp_path, policy_file(tmp_path)))
+    acceptance = accept(release(tmp_path, 2), suites=SUITES, state=state(tmp_path, policy_file(tmp_path)))
     (warned,) = acceptance.report.warnings
     assert acceptance.sealed().rows == 26
     assert (warned.name, warned.waived, warned.passed) == ("licences", True, False)
@@ -63,7 +63,7 @@ def test_a_waiver_excuses_what_it_names_and_the_report_says_so(tmp_path: Path, o
 def test_a_waiver_lapses_by_itself(tmp_path: Path, on_day: Clock) -> None:
     on_day("2027-01-01T00:00:01Z")
     with pytest.raises(PeError, match="licences \\(2 rows\\)"):
-        accept(release(tmp_path, 2), state=state(tmp_path, policy_file(tmp_path))).sealed()
+        accept(release(tmp_path, 2), suites=SUITES, state=state(tmp_path, policy_file(tmp_path))).sealed()
 
 
 @pytest.mark.parametrize(
@@ -77,18 +77,18 @@ def test_a_waiver_lapses_by_itself(tmp_path: Path, on_day: Clock) -> None:
 )
 def test_a_waiver_excuses_nothing_else(tmp_path: Path, on_day: Clock, waiver: str) -> None:
     on_day("2026-12-01T00:00:00Z")
-    assert not preview(release(tmp_path, 2), state=state(tmp_path, policy_file(tmp_path, waiver))).report.accepted
+    assert not preview(release(tmp_path, 2), suites=SUITES, state=state(tmp_path, policy_file(tmp_path, waiver))).report.accepted
 
 
 def test_a_refused_release_is_judged_anew_when_the_policy_has_changed(tmp_path: Path, on_day: Clock) -> None:
     on_day("2026-12-01T00:00:00Z")
     folder = release(tmp_path, 1)
-    refused = accept(folder, state=state(tmp_path))
+    refused = accept(folder, suites=SUITES, state=state(tmp_path))
     assert refused.dataset is None
-    assert accept(folder, state=state(tmp_path)).report == refused.report
-    accepted = accept(folder, state=state(tmp_path, policy_file(tmp_path)))
+    assert accept(folder, suites=SUITES, state=state(tmp_path)).report == refused.report
+    accepted = accept(folder, suites=SUITES, state=state(tmp_path, policy_file(tmp_path)))
     assert accepted.sealed().name == NAME
-    assert accept(folder, state=state(tmp_path)).sealed().id == accepted.sealed().id
+    assert accept(folder, suites=SUITES, state=state(tmp_path)).sealed().id == accepted.sealed().id
     with state(tmp_path).registry.reading() as connection:
         outcomes = connection.execute(sa.select(t.releases.c.outcome).order_by(t.releases.c.seq)).scalars().all()
     assert outcomes == ["refused", "accepted"], "the refusal stays on record"
@@ -125,4 +125,4 @@ def test_the_shipped_policy_waives_nothing_and_never_loosens_with_time() -> None
 
 def test_the_version_of_a_release_decides_whether_its_waiver_holds(tmp_path: Path) -> None:
     text = WAIVER.replace("max_failing", f"version: {VERSION}, max_failing").replace("2026-12-31", "2999-12-31")
-    assert preview(release(tmp_path, 2), state=state(tmp_path, policy_file(tmp_path, text))).report.accepted
+    assert preview(release(tmp_path, 2), suites=SUITES, state=state(tmp_path, policy_file(tmp_path, text))).report.accepted

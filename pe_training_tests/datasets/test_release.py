@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from pe_training.core.errors import Kind, PeError
-from pe_training.datasets.release import read_head, read_release, release_digest
+from pe_training.datasets.checks import judge
+from pe_training.datasets.release import read_head, release_digest
 from pe_training.datasets.shard_lines import shard_lines
-from pe_training_tests.datasets.samples import CANARY, sample_release, sample_rows
+from pe_training_tests.datasets.samples import CANARY, read, sample_release, sample_rows, shipped_policy
 from pe_training_tests.releases import Format, write_manifest
 
 
@@ -30,8 +31,8 @@ def with_path(folder: Path, text: str) -> Path:
 
 @pytest.mark.parametrize("format", ["jsonl", "jsonl.gz", "parquet"])
 def test_every_format_gives_the_same_rows(tmp_path: Path, format: Format) -> None:
-    release = read_release(sample_release(tmp_path, format=format, rows_per_shard=5))
-    plain = read_release(sample_release(tmp_path / "plain"))
+    release = read(sample_release(tmp_path, format=format, rows_per_shard=5))
+    plain = read(sample_release(tmp_path / "plain"))
     assert not release.problems
     assert sorted(row.digest for row in release.rows) == sorted(row.digest for row in plain.rows)
     assert release.rows[5].where == f"train/part-00001.{format}:1"
@@ -80,7 +81,7 @@ def test_an_s3_url_stands_for_the_file_it_ends_with(tmp_path: Path, url: str) ->
     folder = with_path(sample_release(tmp_path), url)
     if "train" not in url:
         (folder / "train" / "part-00000.jsonl").rename(folder / "part-00000.jsonl")
-    assert len(read_release(folder).rows) == 26
+    assert len(read(folder).rows) == 26
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_a_shard_path_never_leaves_the_folder(tmp_path: Path, path: str, message
     (folder / "linked").symlink_to(outside)
     (folder / "folder.jsonl").mkdir()
     with pytest.raises(PeError, match=message) as caught:
-        read_release(with_path(folder, path))
+        read(with_path(folder, path))
     assert caught.value.kind == Kind.INPUT
     assert CANARY not in str(caught.value)
 
@@ -121,15 +122,15 @@ def test_a_manifest_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (folder / "manifest.json").rename(tmp_path / "elsewhere.json")
     (folder / "manifest.json").symlink_to(tmp_path / "elsewhere.json")
     with pytest.raises(PeError, match="must be a plain file"):
-        read_release(folder)
+        read(folder)
 
 
 def test_a_folder_without_a_manifest_is_no_release(tmp_path: Path) -> None:
     with pytest.raises(PeError, match=r"no manifest\.json here") as caught:
-        read_release(tmp_path)
+        read(tmp_path)
     assert caught.value.kind == Kind.NOT_FOUND
     with pytest.raises(PeError, match="no such folder"):
-        read_release(tmp_path / "nowhere")
+        read(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_a_wrong_manifest_is_told_by_field(tmp_path: Path, change: dict[str, Any
     folder = sample_release(tmp_path)
     write_manifest(folder, manifest_of(folder) | change)
     with pytest.raises(PeError) as caught:
-        read_release(folder)
+        read(folder)
     assert str(caught.value) == f"{folder / 'manifest.json'}:{text} (fix the release's manifest)"
 
 
@@ -152,14 +153,14 @@ def test_blank_lines_are_no_rows_but_count_as_lines(tmp_path: Path) -> None:
     folder = sample_release(tmp_path)
     shard = folder / "val" / "part-00000.jsonl"
     shard.write_bytes(b"\n\n" + shard.read_bytes() + b"\n")
-    assert [row.where for row in read_release(folder).rows if row.split == "val"] == ["val/part-00000.jsonl:3", "val/part-00000.jsonl:4"]
+    assert [row.where for row in read(folder).rows if row.split == "val"] == ["val/part-00000.jsonl:3", "val/part-00000.jsonl:4"]
 
 
 def test_a_line_that_is_no_json_is_a_problem_with_its_place(tmp_path: Path) -> None:
     folder = sample_release(tmp_path)
     shard = folder / "val" / "part-00000.jsonl"
     shard.write_text(shard.read_text() + f'{{"messages": {CANARY}\n')
-    release = read_release(folder)
+    release = read(folder)
     assert [(p.check, p.where, p.field) for p in release.problems] == [("schema", "val/part-00000.jsonl:3", "")]
     assert release.problems[0].message.startswith("invalid JSON")
     assert CANARY not in release.problems[0].message
@@ -170,7 +171,7 @@ def test_a_damaged_gzip_is_a_problem_where_it_breaks(tmp_path: Path, cut: int) -
     folder = sample_release(tmp_path, format="jsonl.gz")
     shard = folder / "train" / "part-00000.jsonl.gz"
     shard.write_bytes(shard.read_bytes()[:cut])
-    problems = read_release(folder).problems
+    problems = read(folder).problems
     assert [p.message for p in problems] == ["the compressed file is damaged here; the rest of it is not read"]
     assert problems[0].where.startswith("train/part-00000.jsonl.gz:")
 
@@ -179,31 +180,32 @@ def test_a_damaged_parquet_file_is_a_problem(tmp_path: Path) -> None:
     folder = sample_release(tmp_path, format="parquet")
     shard = folder / "train" / "part-00000.parquet"
     shard.write_bytes(shard.read_bytes()[:-20])
-    assert [p.message for p in read_release(folder).problems] == ["the Parquet file cannot be read (ArrowInvalid)"]
+    assert [p.message for p in read(folder).problems] == ["the Parquet file cannot be read (ArrowInvalid)"]
 
 
 def test_a_parquet_score_that_is_not_a_number_is_no_score_left_out(tmp_path: Path) -> None:
     rows = sample_rows()
     rows[0]["metadata"]["quality_score"] = float("nan")
-    release = read_release(sample_release(tmp_path, rows, format="parquet"))
+    release = read(sample_release(tmp_path, rows, format="parquet"))
     assert [(p.where, p.field) for p in release.problems] == [("train/part-00000.parquet:1", "metadata.quality_score")]
 
 
 def test_a_row_longer_than_any_dialogue_stops_the_file(tmp_path: Path) -> None:
     folder = sample_release(tmp_path, format="jsonl.gz")
     (folder / "val" / "part-00000.jsonl.gz").write_bytes(gzip.compress(b" " * (17 << 20)))
-    problems = read_release(folder).problems
+    problems = read(folder).problems
     assert [(p.where, p.message) for p in problems] == [
         ("val/part-00000.jsonl.gz:1", "the row is longer than 16 MiB; the rest of the file is not read")
     ]
 
 
-def test_a_file_full_of_wrong_rows_is_given_up(tmp_path: Path) -> None:
+def test_a_file_full_of_wrong_rows_is_counted_and_shown_in_part(tmp_path: Path) -> None:
     folder = sample_release(tmp_path)
-    (folder / "val" / "part-00000.jsonl").write_text("{}\n" * 5_000)
-    problems = read_release(folder).problems
-    assert len(problems) == 1_001
-    assert problems[-1].message == "the rest is not read: 1,000 rows of this file are wrong"
+    (folder / "val" / "part-00000.jsonl").write_text("{}\n" * 9_000)
+    release = read(folder)
+    assert (len(release.problems), release.wrong) == (1_000, 9_000)
+    assert release.problems[-1].where == "val/part-00000.jsonl:1000"
+    assert judge(release, shipped_policy()).checks[0].failing == 9_000
 
 
 def test_a_release_that_is_still_being_copied_is_not_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +215,7 @@ def test_a_release_that_is_still_being_copied_is_not_judged(tmp_path: Path, monk
         yield from shard_lines(path)
         path.write_bytes(path.read_bytes() + b"\n")
 
-    monkeypatch.setattr("pe_training.datasets.release.shard_lines", growing)
+    monkeypatch.setattr("pe_training.datasets.read_blocks.shard_lines", growing)
     with pytest.raises(PeError, match="changed while it was read") as caught:
-        read_release(folder)
+        read(folder)
     assert caught.value.kind == Kind.BUSY

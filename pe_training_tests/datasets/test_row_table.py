@@ -5,41 +5,51 @@ from __future__ import annotations
 import errno
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_bytes
-from pe_training.datasets.parse import ParsedRow, parse_row
+from pe_training.datasets.block import Block, read_block
+from pe_training.datasets.near_duplicates import PERMUTATIONS, signatures
+from pe_training.datasets.parse import parse_row
 from pe_training.datasets.row_table import BUFFER_BYTES, RowTable, Spool
-from pe_training_tests.datasets.samples import sample_rows
+from pe_training.datasets.text_scan import TextScan
+from pe_training_tests.datasets.samples import SUITES, sample_rows, shipped_policy, talk
+
+SCAN = TextScan.of(shipped_policy(), SUITES)
 
 
-def parsed() -> list[ParsedRow]:
-    return [parse_row(json.dumps(row).encode()) for row in sample_rows()]
+def block(rows: Sequence[Any], *, file: int = 0) -> Block:
+    return read_block([(line, json.dumps(row).encode()) for line, row in enumerate(rows, start=1)], file=file, scan=SCAN)
 
 
 def table() -> RowTable:
     rows = RowTable(["a.jsonl", "b.jsonl"])
-    for number, row in enumerate(parsed()):
-        rows.add(row, file=number % 2, line=number + 1)
+    for file, part in enumerate((sample_rows()[:9], sample_rows()[9:])):
+        rows.extend(block(part, file=file))
     return rows.finish()
 
 
 def test_every_row_comes_back_as_it_was_added() -> None:
-    rows, added = table(), parsed()
+    rows, added = table(), [parse_row(json.dumps(row).encode()) for row in sample_rows()]
     assert len(rows) == len(added) == 26
     for number, row in enumerate(rows):
-        assert row.where == f"{'ab'[number % 2]}.jsonl:{number + 1}"
+        assert row.where == (f"a.jsonl:{number + 1}" if number < 9 else f"b.jsonl:{number - 8}")
         assert row.digest == digest_bytes(added[number].canonical) == digest_bytes(rows.canonical(number))
-        assert (row.split, row.profile.shape, row.profile.turns) == (added[number].facts[0], "SUA", 2)
+        assert (row.split, row.profile.shape, row.profile.turns) == (added[number].profile.split, "SUA", 2)
+        assert rows.spoken(number) == "\n".join(content for _, content in talk(number)[1:])
     assert rows[-1] == rows[25]
+    assert np.array_equal(rows.signatures(), signatures([rows.spoken(number) for number in range(26)]))
 
 
 def test_rows_that_agree_in_every_fact_share_a_profile() -> None:
     rows = table()
-    assert len(rows.profiles) == 6  # two files, three splits
+    assert len(rows.profiles) == 4  # train in two files, val and test in one
     assert sum(count for _, count in rows.counted()) == 26
     assert rows.mask(lambda profile: profile.split == "val").sum() == 2
 
@@ -48,8 +58,7 @@ def test_equal_contents_have_equal_groups_whatever_their_order() -> None:
     first = sample_rows()[0]
     turned = {**first, "messages": [first["messages"][0], *reversed(first["messages"][1:])]}
     rows = RowTable(["a"])
-    for line, row in enumerate([first, sample_rows()[1], turned], start=1):
-        rows.add(parse_row(json.dumps(row).encode()), file=0, line=line)
+    rows.extend(block([first, sample_rows()[1], turned]))
     groups = rows.finish().content_groups
     assert groups[0] == groups[2] != groups[1]
 
@@ -64,6 +73,15 @@ def test_the_order_of_sealing_is_that_of_the_digests() -> None:
 def test_an_empty_table_answers_too() -> None:
     rows = RowTable([]).finish()
     assert (len(rows), len(rows.profile_of), len(rows.content_groups), len(rows.canonical_order("train"))) == (0, 0, 0, 0)
+    assert rows.signatures().shape == (0, PERMUTATIONS)
+
+
+def test_a_sample_is_of_the_smallest_digests_and_follows_no_order() -> None:
+    rows = table()
+    everywhere = rows.mask(lambda _: True)
+    chosen = [rows.digest(int(index)) for index in rows.smallest(everywhere, limit=5)]
+    assert chosen == sorted(rows.digest(number) for number in range(26))[:5]
+    assert len(rows.smallest(~everywhere, limit=5)) == 0
 
 
 def test_a_spool_keeps_more_than_its_buffer_and_leaves_no_file(tmp_path: Path) -> None:

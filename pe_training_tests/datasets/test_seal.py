@@ -12,15 +12,14 @@ from pe_training.core.ids import digest_bytes
 from pe_training.datasets import seal as sealing
 from pe_training.datasets.read import read_rows, verify_dataset
 from pe_training.datasets.record import DatasetVersion, Shard
-from pe_training.datasets.release import read_release
 from pe_training.datasets.seal import root_of, seal
 from pe_training.storage.state import State
-from pe_training_tests.datasets.samples import NAME, fresh_state, sample_release, sample_rows
+from pe_training_tests.datasets.samples import NAME, fresh_state, read, sample_release, sample_rows
 from pe_training_tests.releases import Format
 
 
 def sealed(folder: Path, state: State, rows: list[dict[str, Any]] | None = None, **options: Any) -> DatasetVersion:
-    return seal(read_release(sample_release(folder, rows, **options)).rows, name=NAME, store=state.artifacts)
+    return seal(read(sample_release(folder, rows, **options)).rows, name=NAME, store=state.artifacts)
 
 
 @pytest.mark.parametrize("format", ["jsonl", "jsonl.gz", "parquet"])
@@ -40,7 +39,7 @@ def test_any_change_of_a_row_gives_another_id(tmp_path: Path, key: str) -> None:
 
 def test_another_name_is_another_dataset(tmp_path: Path) -> None:
     state = fresh_state(tmp_path / "home")
-    rows = read_release(sample_release(tmp_path)).rows
+    rows = read(sample_release(tmp_path)).rows
     assert seal(rows, name="a", store=state.artifacts).id != seal(rows, name="b", store=state.artifacts).id
 
 
@@ -88,9 +87,9 @@ def test_a_changed_shard_is_not_read(tmp_path: Path) -> None:
     state = fresh_state(tmp_path / "home")
     dataset = sealed(tmp_path, state)
     flip_a_byte(stored(state, dataset.shards[0]))
-    for read in (lambda: read_rows(dataset, "train", state=state), lambda: verify_dataset(dataset, state=state)):
+    for use in (lambda: read_rows(dataset, "train", state=state), lambda: verify_dataset(dataset, state=state)):
         with pytest.raises(PeError, match="does not match its digest") as caught:
-            read()
+            use()
         assert caught.value.kind == Kind.CORRUPT
 
 

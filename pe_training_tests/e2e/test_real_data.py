@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -26,12 +27,31 @@ def test_counselling_dialogues_go_from_release_to_decision(tmp_path: Path) -> No
             rows.append(make_row(turns, split=SPLITS[found["split"]], source_family="mental_health_datasets", license_tag="public_domain"))
     rows = _with_all_splits(rows)
     assert len(rows) > 500
+    folder = build_release(tmp_path / "first" / "counsel" / "v0.9.0", rows, name="counsel", version="v0.9.0")
+    found = pe("dataset", "check", folder, "--json", home=tmp_path / "home")
+    assert found.code == 1
+    (refused,) = [check for check in found.json["checks"] if not check["passed"]]
+    assert (refused["name"], refused["note"].partition(":")[0]) == ("personal_data", "phone")  # some answers are signed with a number
+    rows = _without(rows, {problem["where"] for problem in refused["examples"]})
     build_release(tmp_path / "releases" / "counsel" / "v1.0.0", rows, name="counsel", version="v1.0.0")
     manifest = smoke_with(tmp_path, ("name: sample-dialogues", "name: counsel"), ("max_length: 768", "max_length: 1536"))
     result = pe("run", manifest, "--json", home=tmp_path / "home", PE_RELEASES=str(tmp_path / "releases"))
     assert result.code == 0, result.stderr
     assert result.json["verdict"] == "pass"
     assert pe("verify", home=tmp_path / "home").code == 0
+
+
+def _without(rows: list[dict[str, object]], places: set[str]) -> list[dict[str, object]]:
+    """Without the rows at ``split/part-00000.jsonl:line``."""
+    lines: Counter[str] = Counter()
+    kept = []
+    for row in rows:
+        split = row["metadata"]["split"]  # type: ignore[index]
+        lines[split] += 1
+        if f"{split}/part-00000.jsonl:{lines[split]}" not in places:
+            kept.append(row)
+    assert len(kept) == len(rows) - len(places)
+    return kept
 
 
 def _with_all_splits(rows: list[dict[str, object]]) -> list[dict[str, object]]:

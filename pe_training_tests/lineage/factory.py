@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from pe_training.core.clock import now, stamp
 from pe_training.core.ids import digest_bytes
 from pe_training.datasets.record import DatasetVersion
-from pe_training.datasets.release import read_release
 from pe_training.datasets.rows import content_hash
 from pe_training.datasets.seal import seal
 from pe_training.promotion.record import PromotionDecision
 from pe_training.storage.state import State
 from pe_training.storage.tables import releases
+from pe_training_tests.datasets.samples import read
 from pe_training_tests.promotion import factory as promotion
 
 SAID = {"train": ("I keep putting things off.", "Mornings are hard."), "val": ("I argued with my sister.",), "test": ("I cannot sleep.",)}
@@ -24,7 +24,7 @@ SAID = {"train": ("I keep putting things off.", "Mornings are hard."), "val": ("
 
 def sealed_dataset(state: State, folder: Path) -> tuple[DatasetVersion, str]:
     """A release of four rows, read, sealed and registered as accepting does; with the release's digest."""
-    release = read_release(_written(folder / "tiny" / "v1"))
+    release = read(_written(folder / "tiny" / "v1"))
     assert not release.problems
     dataset = seal(release.rows, name=release.name, store=state.artifacts)
     state.registry.put(dataset)

@@ -1,0 +1,78 @@
+"""Words of a text and 64-bit hashes of their runs: what near-duplicates and contamination are both found by.
+
+One normalisation for both, so that a copy which changed case, spaces, punctuation or the form of its letters is the same words. Scripts
+that write no spaces (Chinese, Japanese, Thai) come out as one word a clause; copies are still found there, edited ones less often.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import rensa  # type: ignore[import-untyped]
+
+Hashes: TypeAlias = npt.NDArray[np.uint64]
+Turn: TypeAlias = tuple[str, str]  # role, content
+
+SHINGLE_WORDS = 5
+_WORD = re.compile(r"[^\W_]+")
+_ASCII = "".join(chr(code).lower() if chr(code).isalnum() else " " for code in range(128))
+_STEP = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_S29, _S30, _S27, _S31 = np.uint64(29), np.uint64(30), np.uint64(27), np.uint64(31)
+
+
+def words(text: str) -> list[str]:
+    """NFKC, case-folded, without anything that is neither letter nor digit."""
+    if text.isascii():
+        return text.translate(_ASCII).split()  # the same words, ten times faster
+    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def word_hashes(text: str) -> Hashes:
+    """Shape [words]. The hash is rensa's, without a seed: the same in every process."""
+    return np.array(rensa.RMinHash.hash_token_sets([words(text)])[0], dtype=np.uint64)
+
+
+def runs(hashes: Hashes, lengths: Sequence[int]) -> dict[int, Hashes]:
+    """Hash of every run of ``length`` words, per length: shape [words - length + 1], empty where the text is shorter.
+
+    One pass over the lengths up to the longest. The finish is the mixer of splitmix64 (Steele, Lea, Flood 2014).
+    """
+    wanted = set(lengths)
+    found = {length: np.empty(0, dtype=np.uint64) for length in wanted}
+    state = hashes
+    for length in range(1, min(max(wanted, default=0), len(hashes)) + 1):
+        if length > 1:
+            state = state[:-1]
+            state = (state ^ (state >> _S29)) * _STEP + hashes[length - 1 :]
+        if length in wanted:
+            found[length] = _mix(state + np.uint64(length))
+    return found
+
+
+def shingles(hashes: Hashes) -> Hashes:
+    """Runs of five words; of a shorter text its one run of all words; of no words none."""
+    size = min(SHINGLE_WORDS, len(hashes))
+    return runs(hashes, (size,))[size] if size else hashes
+
+
+def spoken(messages: Sequence[Turn]) -> str:
+    """What user and assistant say. System prompts are left out: thousands of rows share one, and would look alike by it."""
+    return "\n".join(content for role, content in messages if role != "system")
+
+
+def jaccard(left: Hashes, right: Hashes) -> float:
+    """Exact similarity of two texts' shingles, 0 to 1; 0 where a text has no words."""
+    one, other = set(left.tolist()), set(right.tolist())
+    return len(one & other) / len(one | other) if one and other else 0.0
+
+
+def _mix(state: Hashes) -> Hashes:
+    state = (state ^ (state >> _S30)) * _MIX_1
+    state = (state ^ (state >> _S27)) * _MIX_2
+    return state ^ (state >> _S31)
