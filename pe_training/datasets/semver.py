@@ -43,7 +43,7 @@ class SemverManifest(Frozen):
     """What is read of ``manifest_v1.2.0.json``. ``other`` keeps the keys that are not read here, for whoever knows them."""
 
     version: str  # with its v
-    files: tuple[SemverEntry, ...] = Field(min_length=1)
+    files: tuple[SemverEntry, ...]
     other: dict[str, JsonValue] = Field(default={})
 
 
@@ -113,7 +113,9 @@ def _manifest(path: Path, *, version: str) -> SemverManifest:
     stated = body.pop("version", version)
     if not isinstance(stated, str) or stated.removeprefix("v") != version.removeprefix("v"):
         raise _wrong(path, "version", "is not the version in the file's name")
-    entries = list(_entries(path, body.pop("files", None)))
+    entries = _entries(path, body.pop("files", None))
+    if not entries:
+        raise _wrong(path, "files", "lists no file")
     try:
         return SemverManifest.model_validate({"version": version, "files": tuple(entries), "other": body})
     except ValidationError as error:

@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
 
 from pe_training.core.config import load_config
 from pe_training.core.errors import Kind, PeError
@@ -76,6 +76,21 @@ class SplitShares(Frozen):
         return "test" if share < self.test else "val" if share < self.test + self.val else "train"
 
 
+def _kind_of_split(value: Any) -> str:
+    """Which of the three ways is meant, so that an error speaks of that one."""
+    if isinstance(value, SplitField) or (isinstance(value, dict) and "field" in value):
+        return "field"
+    return "shares" if isinstance(value, SplitShares | dict) else "name"
+
+
+Split = Annotated[
+    Annotated[SplitName, BeforeValidator(_spelled_split), Tag("name")]
+    | Annotated[SplitField, Tag("field")]
+    | Annotated[SplitShares, Tag("shares")],
+    Discriminator(_kind_of_split),
+]
+
+
 class Source(Frozen):
     """A declaration, ``apiVersion: pe-training/source-v1``."""
 
@@ -83,7 +98,7 @@ class Source(Frozen):
     name: str = Field(pattern=NAME.pattern)
     version: str
     format: Format
-    files: Annotated[tuple[SourceFile, ...], BeforeValidator(_tuple)] = Field(min_length=1)
+    files: Annotated[tuple[SourceFile, ...], BeforeValidator(_tuple)]
     family: Name = "undeclared"
     license_tag: Literal["therapeutic_license", "reddit_cc", "synthetic", "public_domain", "custom"] = "custom"
     pii_status: Literal["scrubbed", "none_detected", "requires_review"] = "requires_review"
@@ -93,7 +108,7 @@ class Source(Frozen):
     processing_pipeline: Name = "undeclared"
     processed_at: Annotated[Time, BeforeValidator(_as_text)] = "1970-01-01T00:00:00Z"
     dedup_status: Literal["unique", "duplicate_removed", "near_duplicate_removed"] = "unique"  # a check counts repeats, whatever this says
-    split: Annotated[SplitName, BeforeValidator(_spelled_split)] | SplitField | SplitShares | None = None
+    split: Split | None = None
     label: Name = "label"  # of labelled_text: what its label is called
     ignore: Annotated[tuple[Name, ...], BeforeValidator(_tuple)] = ()  # fields, or 'labels.key' and 'group.key', that are left out
 
@@ -102,8 +117,8 @@ class Source(Frozen):
         if not VERSION.match(self.version):
             raise ValueError("version must be such as v1.2.0: letters, digits, dots, hyphens; not 'latest'")
         paths = [file.path for file in self.files]
-        if len(set(paths)) < len(paths):
-            raise ValueError("files must list every path once")
+        if not paths or len(set(paths)) < len(paths):
+            raise ValueError("files must list at least one path, and every path once")
         if self.label != "label" and self.format != "labelled_text":
             raise ValueError("label is for the format labelled_text")
         return self
