@@ -31,6 +31,7 @@ BLANK_TURN = "a turn is blank"
 BLANK_LABEL = "the label is blank"
 NO_TURN = "no turn"
 NO_ASSISTANT = "no assistant turn"
+CUT = "cut: client turns after the last answer"  # the step that such a row names
 SAME_ANSWERS = "chosen and rejected are the same"
 SPLIT_NAMES = {"train": "train", "val": "val", "test": "test", "dev": "val", "valid": "val", "validation": "val"}
 _COMMON = frozenset({"id", "group", "split", "source", "license"})
@@ -67,8 +68,10 @@ def convert(record: Mapping[str, Any], source: Source, *, where: str, stated_spl
     labels = _labels(fields, source, ignore)
     if reason := _nothing_to_learn(dialogue, source.format, labels):
         return Dropped(reason)
+    messages = _up_to_the_last_answer(dialogue.messages) if source.trailing_client_turns == "drop" else dialogue.messages
+    cut = (CUT,) if len(messages) < len(dialogue.messages) else ()
     file, _, line = where.rpartition(":")
-    digest = content_hash(message.content for message in dialogue.messages)
+    digest = content_hash(message.content for message in messages)
     metadata = {
         "source_family": source.family,
         "source_key": f"{file}#{_identity(fields, line=line)}",
@@ -86,12 +89,12 @@ def convert(record: Mapping[str, Any], source: Source, *, where: str, stated_spl
             "processing_pipeline": source.processing_pipeline,
             "processed_at": source.processed_at,
             "dedup_status": source.dedup_status,
-            "processing_steps": (f"convert: {source.format}", *_stated(fields)),
+            "processing_steps": (f"convert: {source.format}", *cut, *_stated(fields)),
         },
     }
     rejected = None if dialogue.rejected is None else (dialogue.rejected,)
     try:
-        return Row.model_validate({"messages": dialogue.messages, "metadata": metadata, "rejected": rejected})
+        return Row.model_validate({"messages": messages, "metadata": metadata, "rejected": rejected})
     except ValidationError as error:
         raise FormatError(*complaint(error, Row)) from None
 
@@ -109,9 +112,13 @@ def _nothing_to_learn(dialogue: _Dialogue, format: Format, labels: Mapping[str, 
     return SAME_ANSWERS if dialogue.rejected == dialogue.messages[-1] else None
 
 
+def _up_to_the_last_answer(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    return messages[: max(index for index, turn in enumerate(messages) if turn.role == "assistant") + 1]
+
+
 def _labels(fields: Mapping[str, Any], source: Source, ignore: frozenset[str]) -> dict[str, Label] | None:
     if source.format == "labelled_text":
-        return {source.label: label_at(fields, "label")}
+        return label_at(fields, "label", name=source.label)
     return labels_at(fields, ignore=ignore)
 
 

@@ -94,7 +94,7 @@ def labels_at(record: Mapping[str, Any], *, ignore: frozenset[str]) -> dict[str,
     """
     flat: dict[str, Label] = {}
     for key, value in _mapping(record, "labels", ignore=ignore).items():
-        for name, label in _flat(value, name=key, depth=0):
+        for name, label in _flat(value, name=key, depth=0, at=("labels", key)):
             if name in flat:
                 raise FormatError(dotted("labels", name), "is there twice once nested labels are written in one line")
             flat[name] = label
@@ -107,19 +107,23 @@ def group_at(record: Mapping[str, Any], *, ignore: frozenset[str]) -> dict[str, 
     return {key: as_text(value, at=("group", key)) for key, value in found.items()} or None
 
 
-def label_at(record: Mapping[str, Any], key: str) -> Label:
-    """The one label of a labelled text: text, a whole number, true or false, or a mapping of whole numbers."""
+def label_at(record: Mapping[str, Any], key: str, *, name: str) -> dict[str, Label]:
+    """The label of a labelled text under the ``name`` that it is declared to have.
+
+    Several names that all hold, ``[x, y]``, become ``{x: 1, y: 1}``; a mapping becomes ``{name.a: x, name.b: y}``, as in :func:`labels_at`.
+    """
     value = record.get(key)
     if value is None:
         raise FormatError(key, "is missing")
-    if isinstance(value, Mapping) and value and all(_is_integer(item) for item in value.values()):
-        return {as_text(name, at=(key, "(a key)")): item for name, item in value.items()}
-    if isinstance(value, str):
-        return as_text(value, at=(key,))
-    if isinstance(value, bool) or _is_integer(value):
-        return value  # type: ignore[no-any-return]  # _is_integer is no type guard for Any
-    message = "must be text, a whole number, true or false, or a mapping of whole numbers"
-    raise FormatError(key, message, hint="write one row per label, or choose one")
+    if isinstance(value, list | tuple):
+        found = [as_text(item, at=(key, index)) for index, item in enumerate(value)]
+        if not found or len(set(found)) < len(found):
+            raise FormatError(key, "must name at least one label, and every label once")
+        return {name: dict.fromkeys(found, 1)}
+    flat = dict(_flat(value, name=name, depth=0, at=(key,)))
+    if not flat or flat == {name: {}}:
+        raise FormatError(key, "is empty")
+    return flat
 
 
 def _mapping(record: Mapping[str, Any], key: str, *, ignore: frozenset[str]) -> dict[str, Any]:
@@ -131,8 +135,7 @@ def _mapping(record: Mapping[str, Any], key: str, *, ignore: frozenset[str]) -> 
     return {name: value for name, value in without_nulls(found).items() if f"{key}.{name}" not in ignore}
 
 
-def _flat(value: Any, *, name: str, depth: int) -> Iterator[tuple[str, Label]]:
-    at = ("labels", name)
+def _flat(value: Any, *, name: str, depth: int, at: tuple[str, ...]) -> Iterator[tuple[str, Label]]:
     if depth > _MAX_DEPTH:
         raise FormatError(dotted(*at), f"is nested more than {_MAX_DEPTH} deep")
     if isinstance(value, str):
@@ -143,14 +146,15 @@ def _flat(value: Any, *, name: str, depth: int) -> Iterator[tuple[str, Label]]:
         yield name, {as_text(key, at=(*at, "(a key)")): item for key, item in value.items()}
     elif isinstance(value, Mapping):
         for key, item in without_nulls(value).items():
-            yield from _flat(item, name=f"{name}.{as_text(key, at=(*at, '(a key)'))}", depth=depth + 1)
+            text = as_text(key, at=(*at, "(a key)"))
+            yield from _flat(item, name=f"{name}.{text}", depth=depth + 1, at=(*at, text))
     elif isinstance(value, list | tuple):
         if not value:
             yield name, {}
         for index, item in enumerate(value):
             if item is None:
                 raise FormatError(dotted(*at), "is a list with a null", hint=_LABELS)
-            yield from _flat(item, name=f"{name}.{index}", depth=depth + 1)
+            yield from _flat(item, name=f"{name}.{index}", depth=depth + 1, at=(*at, str(index)))
     elif isinstance(value, float):
         raise FormatError(
             dotted(*at), "is a fraction, which a row cannot hold", hint=f"{_LABELS}; list the field under 'ignore' to leave it out"

@@ -24,6 +24,7 @@ from pe_training.datasets.release_manifest import FORMATS
 from pe_training.datasets.rows import Count, Name, SplitName, Time
 
 Format = Literal["chat", "sharegpt", "alpaca", "prompt_response", "question_answer", "conversation", "preference", "labelled_text"]
+UNKNOWN_TIME = "1970-01-01T00:00:00Z"  # nobody said when; a clock would give the same files another digest every time
 _HEX_DIGITS = 12
 
 
@@ -103,13 +104,14 @@ class Source(Frozen):
     license_tag: Literal["therapeutic_license", "reddit_cc", "synthetic", "public_domain", "custom"] = "custom"
     pii_status: Literal["scrubbed", "none_detected", "requires_review"] = "requires_review"
     phase: str = Field(default="stage0_undeclared", pattern=r"^stage[0-7]_[a-z0-9_]{1,60}$")
-    language: str | None = Field(default=None, pattern=r"^[a-z]{2,3}$")
+    language: str | None = Field(default=None, pattern=r"^[a-z]{2}$")
     purpose: Name | None = None
     processing_pipeline: Name = "undeclared"
-    processed_at: Annotated[Time, BeforeValidator(_as_text)] = "1970-01-01T00:00:00Z"
+    processed_at: Annotated[Time, BeforeValidator(_as_text)] = UNKNOWN_TIME
     dedup_status: Literal["unique", "duplicate_removed", "near_duplicate_removed"] = "unique"  # a check counts repeats, whatever this says
     split: Split | None = None
     label: Name = "label"  # of labelled_text: what its label is called
+    trailing_client_turns: Literal["keep", "drop"] = "keep"  # client turns after the last answer, from which nothing can be learnt
     ignore: Annotated[tuple[Name, ...], BeforeValidator(_tuple)] = ()  # fields, or 'labels.key' and 'group.key', that are left out
 
     @model_validator(mode="after")
@@ -121,15 +123,17 @@ class Source(Frozen):
             raise ValueError("files must list at least one path, and every path once")
         if self.label != "label" and self.format != "labelled_text":
             raise ValueError("label is for the format labelled_text")
+        if self.trailing_client_turns == "drop" and self.format in ("labelled_text", "preference"):
+            raise ValueError(f"trailing_client_turns is not for the format {self.format}")
         return self
 
 
 def load_source(path: Path) -> Source:
     """Read a declaration. Raises input or not_found with ``file:line:column``."""
-    return load_config(path, _DeclaredSource)
+    return load_config(path, DeclaredSource)
 
 
-class _DeclaredSource(Source):
+class DeclaredSource(Source):
     """A file must say what kind of file it is."""
 
     apiVersion: Literal["pe-training/source-v1"]

@@ -118,6 +118,17 @@ def test_a_preference_pair_may_share_several_turns() -> None:
     assert [(m.role, m.content) for m in row.rejected] == [("assistant", "No.")]
 
 
+@pytest.mark.parametrize(
+    ("label", "labels"),
+    [
+        (["denial", "blame"], {"emotion": {"denial": 1, "blame": 1}}),
+        ({"first": "joy", "score": 7}, {"emotion.first": "joy", "emotion.score": 7}),
+    ],
+)
+def test_several_labels_of_a_text_are_all_kept(label: Any, labels: Any) -> None:
+    assert row_of("labelled_text", {"text": QUESTION, "label": label}, label="emotion").metadata.labels == labels
+
+
 @pytest.mark.parametrize("label", ["anger", 0, -3, True, {"joy": 3, "fear": 0}])
 def test_a_label_keeps_its_type_under_the_declared_name(label: Any) -> None:
     row = row_of("labelled_text", {"text": QUESTION, "label": label}, label="emotion")
@@ -149,7 +160,6 @@ def test_a_record_with_nothing_to_learn_is_dropped_with_its_reason(format: str, 
     assert convert(record, source_of(format), where=WHERE) == Dropped(reason)
 
 
-LABEL = "must be text, a whole number, true or false, or a mapping of whole numbers"
 IGNORE_LABEL = "list the field under 'ignore' to leave it out"
 LABELS = "labels are text, whole numbers, true or false"
 REFUSED: list[tuple[str, dict[str, Any], str, str | None]] = [
@@ -224,10 +234,16 @@ REFUSED: list[tuple[str, dict[str, Any], str, str | None]] = [
         "turns that both answers share belong into 'prompt'",
     ),
     ("labelled_text", {"text": ANSWER}, "label: is missing", None),
-    ("labelled_text", {"text": ANSWER, "label": [WORDS]}, f"label: {LABEL}", "write one row per label, or choose one"),
-    ("labelled_text", {"text": ANSWER, "label": 0.5}, f"label: {LABEL}", "write one row per label, or choose one"),
-    ("labelled_text", {"text": ANSWER, "label": {"a": WORDS}}, f"label: {LABEL}", "write one row per label, or choose one"),
-    ("labelled_text", {"text": ANSWER, "label": {}}, f"label: {LABEL}", "write one row per label, or choose one"),
+    ("labelled_text", {"text": ANSWER, "label": []}, "label: must name at least one label, and every label once", None),
+    ("labelled_text", {"text": ANSWER, "label": [WORDS, WORDS]}, "label: must name at least one label, and every label once", None),
+    ("labelled_text", {"text": ANSWER, "label": [1]}, "label.0: must be text", None),
+    (
+        "labelled_text",
+        {"text": ANSWER, "label": 0.5},
+        "label: is a fraction, which a row cannot hold",
+        f"{LABELS}; {IGNORE_LABEL}",
+    ),
+    ("labelled_text", {"text": ANSWER, "label": {}}, "label: is empty", None),
     (
         "labelled_text",
         {"text": ANSWER, "label": 1, "text_b": WORDS},
