@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from pydantic_core import from_json
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_file
-from pe_training.core.records import Frozen
+from pe_training.core.progress import Meter
 from pe_training.datasets.formats import Dropped, convert
 from pe_training.datasets.hf_folder import arrow_files, arrow_lines, folder_digest, is_hf_folder
 from pe_training.datasets.plain_paths import plain_path
@@ -22,71 +20,7 @@ from pe_training.datasets.report import Problem
 from pe_training.datasets.rows import Row
 from pe_training.datasets.shard_lines import UnreadableError, shard_lines
 from pe_training.datasets.source import Source, SourceFile
-
-MAX_REASONS = 100
-OTHER_REASONS = "other reasons"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Converted:
-    """What became of one record (``about`` row), or what is wrong with a whole file (``about`` file: always a problem)."""
-
-    where: str  # file:line, or the file
-    outcome: Row | Dropped | Problem
-    about: Literal["row", "file"] = "row"
-
-
-class Conversion(Frozen):
-    """How many records were read and what became of them: ``read`` is ``converted`` and all ``dropped`` and ``refused`` together."""
-
-    read: int
-    converted: int
-    dropped: dict[str, int]  # reason -> records
-    refused: dict[str, int]  # field and reason -> records
-    files: dict[str, int]  # reason -> files that are not what was declared, or that cannot be read to their end
-
-    @property
-    def summary(self) -> str:
-        """One line for people."""
-        parts = [f"{self.read:,} records read", f"{self.converted:,} converted"]
-        parts += [f"{sum(self.dropped.values()):,} dropped{_reasons(self.dropped)}"]
-        parts += [f"{sum(self.refused.values()):,} refused{_reasons(self.refused)}"]
-        parts += [f"{sum(self.files.values()):,} wrong files{_reasons(self.files)}"] if self.files else []
-        return ", ".join(parts)
-
-
-class Tally:
-    """Counts outcomes while they pass. Of reasons beyond the first hundred only the number is kept."""
-
-    def __init__(self) -> None:
-        self._converted = 0
-        self._dropped: Counter[str] = Counter()
-        self._refused: Counter[str] = Counter()
-        self._files: Counter[str] = Counter()
-
-    def add(self, item: Converted) -> Converted:
-        """Count ``item`` and hand it on."""
-        if isinstance(item.outcome, Row):
-            self._converted += 1
-        elif isinstance(item.outcome, Dropped):
-            _count(self._dropped, item.outcome.reason)
-        else:
-            _count(self._refused if item.about == "row" else self._files, _reason(item.outcome))
-        return item
-
-    def conversion(self) -> Conversion:
-        """What was counted so far."""
-        counts = {"dropped": dict(self._dropped), "refused": dict(self._refused), "files": dict(self._files)}
-        read = self._converted + self._dropped.total() + self._refused.total()
-        return Conversion(read=read, converted=self._converted, **counts)
-
-
-def count(items: Iterable[Converted]) -> Conversion:
-    """The tally of a whole stream, which is read to its end."""
-    tally = Tally()
-    for item in items:
-        tally.add(item)
-    return tally.conversion()
+from pe_training.datasets.tally import Converted
 
 
 def read_source_rows(path: Path, source: Source) -> Iterator[Converted]:
@@ -96,7 +30,13 @@ def read_source_rows(path: Path, source: Source) -> Iterator[Converted]:
     is one of ``shard_digests`` or ``manifest_counts``. Raises input or not_found, before the first record, where a path cannot be used.
     """
     files = [_listed(path, file, source) for file in source.files]
-    return (item for listed in files for item in _file_rows(listed, source))
+    meter = Meter("converting", sum(part.path.stat().st_size for listed in files for part in listed.parts))
+    return (item for listed in files for item in _file_rows(listed, source, meter))
+
+
+def source_digests(path: Path, source: Source) -> dict[str, str]:
+    """File of a source -> ``sha256:`` digest of its bytes as they are now. Raises as :func:`read_source_rows` does."""
+    return {file.path: _listed(path, file, source).digest() for file in source.files}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +82,7 @@ def _place(path: Path, file: SourceFile, source: Source) -> Path:
     return place
 
 
-def _file_rows(listed: _Listed, source: Source) -> Iterator[Converted]:
+def _file_rows(listed: _Listed, source: Source, meter: Meter) -> Iterator[Converted]:
     file = listed.entry
     if file.sha256 is not None and listed.digest() != f"sha256:{file.sha256}":
         yield _file_problem(file.path, check="shard_digests", field="sha256", message="is not the declared digest")
@@ -151,6 +91,7 @@ def _file_rows(listed: _Listed, source: Source) -> Iterator[Converted]:
         try:
             for number, line in part.lines(part.path):
                 rows += 1
+                meter.add(len(line))
                 where = f"{part.name}:{number}"
                 yield Converted(where=where, outcome=_outcome(line, source, where=where, stated_split=part.split))
         except UnreadableError as error:
@@ -176,18 +117,3 @@ def _outcome(line: bytes, source: Source, *, where: str, stated_split: str | Non
 
 def _file_problem(where: str, *, check: str, field: str, message: str) -> Converted:
     return Converted(where=where, outcome=Problem(check=check, where=where, field=field, message=message), about="file")
-
-
-def _reason(problem: Problem) -> str:
-    """Field and message without the indexes, which differ from record to record."""
-    field = ".".join("*" if part.isdigit() else part for part in problem.field.split("."))
-    message = problem.message.partition(";")[0]
-    return f"{field}: {message}" if field else message
-
-
-def _count(counter: Counter[str], reason: str) -> None:
-    counter[reason if reason in counter or len(counter) < MAX_REASONS else OTHER_REASONS] += 1
-
-
-def _reasons(counts: dict[str, int]) -> str:
-    return f" ({', '.join(f'{reason}: {number:,}' for reason, number in sorted(counts.items()))})" if counts else ""

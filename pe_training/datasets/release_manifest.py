@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, Field, JsonValue, ValidationError
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.records import Frozen
 from pe_training.datasets.complaints import complaint
+from pe_training.datasets.conversion import Origin
 from pe_training.datasets.rows import Count, Name, SplitName, Time
 
 MANIFEST = "manifest.json"
@@ -70,6 +71,7 @@ class ReleaseManifest(Frozen):
     provenance_map: dict[str, JsonValue] = Field(default={})
     dataset_name: str | None = None
     version: str | None = None
+    conversion: Origin | None = None  # of a release that was made from files in another shape
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,12 +16,14 @@ import pytest
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.datasets.accept import accept
+from pe_training.datasets.conversion import Conversion
 from pe_training.datasets.formats import NO_ASSISTANT, Dropped
-from pe_training.datasets.read_source import MAX_REASONS, OTHER_REASONS, Conversion, Converted, Tally, count, read_source_rows
+from pe_training.datasets.read_source import read_source_rows
 from pe_training.datasets.report import Problem
 from pe_training.datasets.rows import Row
 from pe_training.datasets.source import source_for
-from pe_training_tests.datasets.samples import fresh_state
+from pe_training.datasets.tally import MAX_REASONS, OTHER_REASONS, Converted, Tally, count
+from pe_training_tests.datasets.samples import SUITES, fresh_state
 from pe_training_tests.datasets.shapes import WORDS, quiet_datasets, shared_data, source_of, write_lines
 from pe_training_tests.releases import build_release
 
@@ -90,7 +92,8 @@ def test_reading_does_not_import_the_library_that_wrote_it(tmp_path: Path) -> No
         datasets.Dataset.from_list(CHATS).save_to_disk(tmp_path / "saved")
     code = (
         "import sys; from pathlib import Path; from pe_training.datasets.source import source_for;"
-        "from pe_training.datasets.read_source import count, read_source_rows; p = Path(sys.argv[1]);"
+        "from pe_training.datasets.read_source import read_source_rows;"
+        "from pe_training.datasets.tally import count; p = Path(sys.argv[1]);"
         "assert 'pyarrow' not in sys.modules; n = count(read_source_rows(p, source_for(p, format='chat'))).converted;"
         "sys.exit(0 if n == 7 and 'datasets' not in sys.modules and 'pyarrow' in sys.modules else 1)"
     )
@@ -133,8 +136,7 @@ def test_a_file_that_is_not_what_was_declared_is_a_problem_of_the_file(tmp_path:
     ]
     assert [item.about for item in items] == ["file", *["row"] * 7, "file"]
     assert count(items).summary == (
-        "7 records read, 7 converted, 0 dropped, 0 refused, 2 wrong files (rows: declares 8 rows and has 7: 1, "
-        "sha256: is not the declared digest: 1)"
+        "7 records read, 7 converted, 0 dropped, 2 wrong files (rows: declares 8 rows and has 7: 1, sha256: is not the declared digest: 1)"
     )
 
 
@@ -252,7 +254,7 @@ def accepted_or_why(tmp_path: Path, **declared: Any) -> set[str]:
     write_lines(tmp_path / "notes.jsonl", CHATS)
     found = [row.content() for row in rows(list(read_source_rows(tmp_path, source)))]
     folder = build_release(tmp_path / "notes" / "v1", found, name="notes", version="v1")
-    return {check.name for check in accept(folder, state=fresh_state(tmp_path / "home")).report.failed}
+    return {check.name for check in accept(folder, suites=SUITES, state=fresh_state(tmp_path / "home")).report.failed}
 
 
 def test_what_was_not_declared_fails_its_check_and_what_was_declared_passes(tmp_path: Path) -> None:
@@ -261,20 +263,19 @@ def test_what_was_not_declared_fails_its_check_and_what_was_declared_passes(tmp_
     assert accepted_or_why(tmp_path / "b", **declared) == set()
 
 
-LABEL = "label: must be text, a whole number, true or false, or a mapping of whole numbers"
 REAL: dict[str, tuple[str, int, dict[str, int], dict[str, int]]] = {  # file -> format, converted, dropped, refused
     "aipsy_scenarios": ("chat", 0, {NO_ASSISTANT: 20}, {}),
     "bbq": ("labelled_text", 0, {}, {"choices: is not a field of the format": 3000}),
     "bolt_client_behaviour": ("labelled_text", 88, {}, {}),
     "bolt_therapist_behaviour": ("labelled_text", 422, {}, {}),
-    "cbt_bench": ("labelled_text", 0, {}, {LABEL: 370}),  # several labels a text
+    "cbt_bench": ("labelled_text", 370, {}, {}),  # several labels a text
     "counsel_chat": ("chat", 2129, {}, {}),
     "crows_pairs": ("labelled_text", 0, {}, {"text_b: is not a field of the format": 1508}),
     "davidson_toxicity": ("labelled_text", 10093, {}, {}),
     "epitome_er": ("labelled_text", 2620, {}, {}),
     "epitome_ex": ("labelled_text", 2620, {}, {}),
     "epitome_ip": ("labelled_text", 2620, {}, {}),
-    "eq_bench_v2": ("labelled_text", 0, {}, {LABEL: 171}),  # emotions and their scores
+    "eq_bench_v2": ("labelled_text", 171, {}, {}),  # emotions and their scores
     "esconv_strategies": ("labelled_text", 7655, {}, {}),
     "failed_esconv": ("chat", 196, {}, {}),
     "goemotions_ekman": ("labelled_text", 20968, {}, {}),
