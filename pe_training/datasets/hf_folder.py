@@ -6,7 +6,7 @@ A saved ``Dataset`` is ``state.json`` and the Arrow stream files that it lists, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,13 +42,35 @@ def is_hf_folder(path: Path) -> bool:
 
 def arrow_files(folder: Path) -> tuple[ArrowFile, ...]:
     """The Arrow files of a saved dataset in reading order, named below ``folder``. Raises input or not_found."""
-    if not (folder / SPLITS).exists():
-        return tuple(_files_of(folder, split=None))
-    try:
-        splits = _NAMES.validate_python(_json(folder, SPLITS).get("splits"), strict=True)
-    except ValidationError:
-        raise _damaged(folder / SPLITS, "lists no splits") from None
-    return tuple(file for split in splits for file in _files_of(folder, split=split))
+    found = []
+    for name, split, place in listed_files(
+        lambda list_name: _bytes(folder, list_name), where=str(folder), in_splits=(folder / SPLITS).exists()
+    ):
+        path = plain_path(folder, name, where=place)
+        if not path.is_file():
+            raise _no_arrow(place)
+        found.append(ArrowFile(name=name, path=path, split=split))
+    return tuple(found)
+
+
+def listed_files(read: Callable[[str], bytes], *, where: str, in_splits: bool) -> Iterator[tuple[str, str | None, str]]:
+    """Name, split and place in a list of every Arrow file that the lists of a saved dataset name, wherever ``read`` finds those lists.
+
+    Raises input where a list is damaged; that the names stay in the folder is for the caller to see to.
+    """
+    splits: list[str | None] = [None]
+    if in_splits:
+        try:
+            splits = list(_NAMES.validate_python(_json(read, SPLITS, where=where).get("splits"), strict=True))
+        except ValidationError:
+            raise _damaged(f"{where}/{SPLITS}", "lists no splits") from None
+    for split in splits:
+        prefix = "" if split is None else f"{split}/"
+        for index, name in enumerate(_data_files(read, prefix, where=where)):
+            place = f"{where}/{prefix}{STATE}:_data_files.{index}.filename"
+            if not name.endswith(".arrow"):
+                raise _no_arrow(place)
+            yield f"{prefix}{name}", split, place
 
 
 def folder_digest(folder: Path) -> str:
@@ -79,32 +101,35 @@ def arrow_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise UnreadableError(number + 1, f"the Arrow file cannot be read ({type(error).__name__})") from None
 
 
-def _files_of(folder: Path, *, split: str | None) -> Iterator[ArrowFile]:
-    prefix = "" if split is None else f"{split}/"
-    where = str(folder / prefix / STATE)
-    state = _json(folder, f"{prefix}{STATE}")
+def _data_files(read: Callable[[str], bytes], prefix: str, *, where: str) -> list[str]:
+    place = f"{where}/{prefix}{STATE}"
+    state = _json(read, f"{prefix}{STATE}", where=where)
     if state.get("_indices_files") or state.get("_indices_data_files"):
-        raise _damaged(Path(where), "the rows are reordered by an indices file, as old versions wrote")
+        raise _damaged(place, "the rows are reordered by an indices file, as old versions wrote")
     try:
-        listed = _FILES.validate_python(state.get("_data_files"), strict=True)
-        names = [entry["filename"] for entry in listed]
+        return [entry["filename"] for entry in _FILES.validate_python(state.get("_data_files"), strict=True)]
     except (ValidationError, KeyError):
-        raise _damaged(Path(where), "lists no _data_files with a filename") from None
-    for index, name in enumerate(names):
-        place = f"{where}:_data_files.{index}.filename"
-        path = plain_path(folder, f"{prefix}{name}", where=place)
-        if not name.endswith(".arrow") or not path.is_file():
-            raise PeError(Kind.INPUT, "is not an .arrow file", where=place, hint="save the dataset again with save_to_disk")
-        yield ArrowFile(name=f"{prefix}{name}", path=path, split=split)
+        raise _damaged(place, "lists no _data_files with a filename") from None
 
 
-def _json(folder: Path, name: str) -> dict[str, JsonValue]:
+def _json(read: Callable[[str], bytes], name: str, *, where: str) -> dict[str, JsonValue]:
+    try:
+        return _JSON_OBJECT.validate_json(read(name))
+    except ValidationError:
+        raise _damaged(f"{where}/{name}", "is not a JSON object") from None
+
+
+def _bytes(folder: Path, name: str) -> bytes:
     path = plain_path(folder, name, where=str(folder / name))
     try:
-        return _JSON_OBJECT.validate_json(path.read_bytes())
-    except (ValidationError, OSError):
-        raise _damaged(path, "is not a JSON object") from None
+        return path.read_bytes()
+    except OSError:
+        raise _damaged(str(path), "cannot be read") from None
 
 
-def _damaged(path: Path, message: str) -> PeError:
-    return PeError(Kind.INPUT, message, where=str(path), hint="save the dataset again with save_to_disk")
+def _no_arrow(where: str) -> PeError:
+    return PeError(Kind.INPUT, "is not an .arrow file", where=where, hint="save the dataset again with save_to_disk")
+
+
+def _damaged(where: str, message: str) -> PeError:
+    return PeError(Kind.INPUT, message, where=where, hint="save the dataset again with save_to_disk")

@@ -77,20 +77,31 @@ class SemverExport:
 
 def semver_versions(folder: Path) -> list[str]:
     """Versions of the exports in a folder, such as ``v1.2.0``; none where it holds no ``manifest_v*.json``."""
-    names = [_MANIFEST.match(path.name) for path in folder.iterdir()] if folder.is_dir() else []
-    return sorted(match.group(1) for match in names if match)
+    names = [version_in(path.name) for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted(version for version in names if version)
+
+
+def version_in(name: str) -> str | None:
+    """The version that a manifest of this file name speaks of, or ``None`` where it is no such manifest's name."""
+    found = _MANIFEST.match(name)
+    return found.group(1) if found else None
+
+
+def chosen_version(known: list[str], *, wanted: str | None, where: str) -> str:
+    """The ``wanted`` one of the exports there, or the only one. Raises not_found or input."""
+    if not known:
+        raise PeError(Kind.NOT_FOUND, "no manifest_v*.json here", where=where, hint="an export is manifest_v1.2.0.json and its files")
+    if wanted is None and len(known) > 1:
+        raise PeError(Kind.INPUT, f"holds {len(known)} exports", where=where, hint=f"choose a version: {', '.join(known)}")
+    chosen = known[0] if wanted is None else f"v{wanted.removeprefix('v')}"
+    if chosen not in known:
+        raise PeError(Kind.NOT_FOUND, "no export of that version here", where=where, hint=suggest(chosen, known))
+    return chosen
 
 
 def read_semver_export(folder: Path, *, version: str | None = None) -> SemverExport:
     """The export of that version, or the only one there. Reads no row. Raises not_found, or input with the field that is wrong."""
-    known = semver_versions(folder)
-    if not known:
-        raise PeError(Kind.NOT_FOUND, "no manifest_v*.json here", where=str(folder), hint="an export is manifest_v1.2.0.json and its files")
-    if version is None and len(known) > 1:
-        raise PeError(Kind.INPUT, f"holds {len(known)} exports", where=str(folder), hint=f"choose a version: {', '.join(known)}")
-    chosen = known[0] if version is None else f"v{version.removeprefix('v')}"
-    if chosen not in known:
-        raise PeError(Kind.NOT_FOUND, "no export of that version here", where=str(folder), hint=suggest(chosen, known))
+    chosen = chosen_version(semver_versions(folder), wanted=version, where=str(folder))
     path = plain_path(folder, f"manifest_{chosen}.json", where=str(folder / f"manifest_{chosen}.json"))
     manifest = _manifest(path, version=chosen)
     return SemverExport(folder=folder, manifest_path=path, manifest=manifest, files=tuple(_files(folder, path, manifest)))
@@ -107,8 +118,17 @@ def digest_problems(export: SemverExport) -> tuple[Problem, ...]:
 
 def _manifest(path: Path, *, version: str) -> SemverManifest:
     try:
-        body = _OBJECT.validate_json(path.read_bytes())
-    except (ValidationError, OSError):
+        return parse_semver_manifest(path.read_bytes(), version=version, where=str(path))
+    except OSError:
+        raise _wrong(str(path), "", "cannot be read") from None
+
+
+def parse_semver_manifest(data: bytes, *, version: str, where: str) -> SemverManifest:
+    """The manifest with these bytes; ``where`` they are from and the ``version`` in its name. Raises input with the field that is wrong."""
+    path = where
+    try:
+        body = _OBJECT.validate_json(data)
+    except ValidationError:
         raise _wrong(path, "", "is not a JSON object") from None
     stated = body.pop("version", version)
     if not isinstance(stated, str) or stated.removeprefix("v") != version.removeprefix("v"):
@@ -122,7 +142,7 @@ def _manifest(path: Path, *, version: str) -> SemverManifest:
         raise _wrong(path, *complaint(error, SemverManifest)) from None
 
 
-def _entries(path: Path, listed: JsonValue) -> list[dict[str, Any]]:
+def _entries(path: str, listed: JsonValue) -> list[dict[str, Any]]:
     """Both spellings of ``files``: a mapping by name, or a list whose entries name themselves."""
     if isinstance(listed, dict):
         named = [(name, entry) for name, entry in listed.items()]
@@ -132,7 +152,7 @@ def _entries(path: Path, listed: JsonValue) -> list[dict[str, Any]]:
     raise _wrong(path, "files", "must be a list of files, or a mapping of their names")
 
 
-def _entry(path: Path, index: int, entry: JsonValue, *, name: str | None) -> dict[str, Any]:
+def _entry(path: str, index: int, entry: JsonValue, *, name: str | None) -> dict[str, Any]:
     if not isinstance(entry, dict):
         raise _wrong(path, f"files.{index}", "must be a mapping with sha256 and row_count")
     body: dict[str, Any] = {key: value for key, value in entry.items() if key not in _NAMES}
@@ -159,9 +179,9 @@ def _files(folder: Path, path: Path, manifest: SemverManifest) -> list[SemverFil
         found.append(SemverFile(path=place, entry=entry))
     names = [entry.name for entry in manifest.files]
     if len(set(names)) < len(names):
-        raise _wrong(path, "files", "lists a file twice")
+        raise _wrong(str(path), "files", "lists a file twice")
     return found
 
 
-def _wrong(path: Path, field: str, message: str) -> PeError:
-    return PeError(Kind.INPUT, message, where=f"{path}:{field}" if field else str(path), hint="fix the export's manifest")
+def _wrong(path: str, field: str, message: str) -> PeError:
+    return PeError(Kind.INPUT, message, where=f"{path}:{field}" if field else path, hint="fix the export's manifest")
