@@ -20,6 +20,7 @@ import s3fs
 from botocore.exceptions import BotoCoreError
 
 KEY, SECRET = "pe-test", "pe-test-secret-7f3a"
+BUCKET = "tests"  # made once: here every bucket takes volumes of its own
 PATIENCE_S = 60.0
 
 
@@ -58,7 +59,8 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     ports = _free_ports(9)
     named = dict(zip(_PORTS, ports, strict=True))
     command = [
-        weed, "server", "-dir", str(folder / "data"), "-ip", "127.0.0.1", "-ip.bind", "127.0.0.1", "-filer", "-s3", "-s3.config", str(config),
+        weed, "server", "-dir", str(folder / "data"),
+        "-ip", "127.0.0.1", "-ip.bind", "127.0.0.1", "-filer", "-s3", "-s3.config", str(config),
         "-master.telemetry=false", "-master.volumeSizeLimitMB", "64", "-volume.max", "20", "-s3.port.iceberg", "0", "-s3.port.lance", "0",
         *(word for name, port in named.items() for word in (f"-{name}", str(port))),
     ]  # fmt: skip
@@ -85,8 +87,8 @@ def _wait(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> None
     while True:
         fs = server.files()
         try:
-            fs.mkdir("ready")
-            fs.pipe_file("ready/x", b"x")
+            fs.mkdir(BUCKET)
+            fs.pipe_file(f"{BUCKET}/x", b"x")
             return
         except (OSError, BotoCoreError):
             assert process.poll() is None, log.read_text(errors="replace")[-2000:]

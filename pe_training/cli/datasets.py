@@ -70,12 +70,12 @@ def add(
     state = open_state()
     with counting():
         folder = bring(path, into=state.settings.root, flags=flags)
-        origin = _tell_conversion(folder)
+        _tell_conversion(folder)
         accept_release(hand_over(folder, state.settings), state=state)
     suites = suite_prompts(state.settings.suite_folder)
     acceptance = accept(folder, suites=suites, state=state)  # the stored outcome: the job has just made it
     dataset = acceptance.sealed()
-    data = {"dataset": dataset.id, "release": acceptance.release_digest, **acceptance.report.content(), **origin}
+    data = {"dataset": dataset.id, "release": acceptance.release_digest, **acceptance.report.content()}
     return Answer(data=data, show=lambda: [acceptance_view(dataset, acceptance.report)])
 
 
@@ -90,9 +90,9 @@ def _preview(path: str, flags: dict[str, Any]) -> Answer:
     state = open_state()
     with TemporaryDirectory(prefix="pe-check-") as own, counting():
         folder = bring(path, into=Path(own), flags=flags)
-        origin = _tell_conversion(folder)
+        _tell_conversion(folder)
         _, report = preview(folder, suites=suite_prompts(state.settings.suite_folder), state=state)
-    return Answer(data=report.content() | origin, show=lambda: [validation_table(report)], yes=report.accepted)
+    return Answer(data=report.content(), show=lambda: [validation_table(report)], yes=report.accepted)
 
 
 def _flags(*, val: float | None, test: float | None, **said: str | None) -> dict[str, Any]:
@@ -101,15 +101,13 @@ def _flags(*, val: float | None, test: float | None, **said: str | None) -> dict
     return {name: value for name, value in said.items() if value is not None} | ({"split": shares} if shares else {})
 
 
-def _tell_conversion(folder: Path) -> dict[str, Any]:
-    """Say what became of the records of a release that was converted; returns it for programs."""
+def _tell_conversion(folder: Path) -> None:
+    """Say what became of the records of a release that was converted."""
     from pe_training.datasets.release_manifest import read_release_manifest
 
     origin = read_release_manifest(folder).conversion
-    if origin is None:
-        return {}
-    note(origin.counts.summary)
-    return {"conversion": origin.content()}
+    if origin is not None:
+        note(origin.counts.summary)
 
 
 @app.command()

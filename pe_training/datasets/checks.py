@@ -47,6 +47,7 @@ def judge(release: Release, policy: ReleasePolicy, *, previous: DatasetVersion |
         suites=dict(release.scan.suite_digests),
         checks=checks,
         accepted=not any(check.refuses for check in checks),
+        conversion=release.manifest.conversion,
     )
 
 

@@ -157,18 +157,29 @@ def _store_errors(where: str) -> Iterator[None]:
     """What a store says no with, as one error. Its own words are left out: they may hold a signed URL."""
     try:
         yield
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        cause = error.__cause__  # fsspec calls a web server that is away, or refuses, a file that is not there
+        if isinstance(cause, _web_failures()) and getattr(cause, "status", None) not in (404, 410):
+            raise _failed(cause, where) from None
         raise PeError(Kind.NOT_FOUND, "nothing is there", where=where, hint=_NOTHING) from None
     except PermissionError:
         raise PeError(Kind.INFRASTRUCTURE, "the store refuses access", where=where, hint=_ENVIRONMENT) from None
     except _failures() as error:
-        name = type(error).__name__
-        hint = _ENVIRONMENT if "Credential" in name or "Profile" in name else "check AWS_ENDPOINT_URL and the network, then run this again"
-        raise PeError(Kind.INFRASTRUCTURE, f"the store failed ({name})", where=where, hint=hint) from None
+        raise _failed(error, where) from None
+
+
+def _failed(error: BaseException, where: str) -> PeError:
+    name = type(error).__name__
+    hint = _ENVIRONMENT if "Credential" in name or "Profile" in name else "check AWS_ENDPOINT_URL and the network, then run this again"
+    return PeError(Kind.INFRASTRUCTURE, f"the store failed ({name})", where=where, hint=hint)
 
 
 def _failures() -> tuple[type[BaseException], ...]:
     """The base classes of errors of those stores that are loaded."""
-    known = (("botocore.exceptions", "BotoCoreError"), ("botocore.exceptions", "ClientError"), ("aiohttp", "ClientError"))
+    known = (("botocore.exceptions", "BotoCoreError"), ("botocore.exceptions", "ClientError"))
     loaded = [getattr(sys.modules[module], name) for module, name in known if module in sys.modules]
-    return (OSError, TimeoutError, *loaded)
+    return (OSError, TimeoutError, *loaded, *_web_failures())
+
+
+def _web_failures() -> tuple[type[BaseException], ...]:
+    return (sys.modules["aiohttp"].ClientError,) if "aiohttp" in sys.modules else ()
