@@ -46,7 +46,7 @@ def answers(verb: Callable[P, Answer]) -> Callable[P, None]:
         else:
             console = stdout()
             for renderable in answer.show():
-                console.print(renderable)
+                console.print(renderable, markup=False, soft_wrap=isinstance(renderable, str))  # text as it is: JSON stays JSON
         raise typer.Exit(0 if answer.yes else 1)
 
     command.__annotations__["return"] = None

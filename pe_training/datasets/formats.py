@@ -74,7 +74,7 @@ def convert(record: Mapping[str, Any], source: Source, *, where: str, stated_spl
     digest = content_hash(message.content for message in messages)
     metadata = {
         "source_family": source.family,
-        "source_key": f"{file}#{_identity(fields, line=line)}",
+        "source_key": f"{source.name}/{file}#{_identity(fields, line=line)}",  # two datasets may have a file of one name; versions agree
         "content_hash": digest,
         "pii_status": source.pii_status,
         "license_tag": source.license_tag,

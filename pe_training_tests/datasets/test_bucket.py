@@ -19,7 +19,6 @@ from pe_training.datasets.record import DatasetVersion
 from pe_training.datasets.release import release_digest
 from pe_training.datasets.remote import Remote
 from pe_training.definitions import defs
-from pe_training.defs.datasets import new_releases
 from pe_training.defs.resources import Store
 from pe_training.settings import Settings
 from pe_training.storage.state import State
@@ -112,8 +111,9 @@ def test_a_store_that_is_away_leaves_the_watched_folder_working(s3: S3Server, tm
 
 def tick(instance: dg.DagsterInstance) -> dg.SensorResult:
     """One evaluation of the sensor, with what it asks for done as the daemon would."""
+    sensor = defs().get_repository_def().get_sensor_def("new_releases")
     with dg.build_sensor_context(instance=instance, resources={"store": Store()}) as context:
-        result = new_releases(context)
+        result = sensor(context)
     assert isinstance(result, dg.SensorResult)
     for request in result.dynamic_partitions_requests or []:
         instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))

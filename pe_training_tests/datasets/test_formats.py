@@ -37,7 +37,7 @@ def test_every_shape_becomes_the_same_dialogue(format: str) -> None:
     row = row_of(format, RECORDS[format])
     assert [(m.role, m.content) for m in row.messages] == [("user", QUESTION), ("assistant", ANSWER)]
     assert row.metadata.content_hash == content_hash([QUESTION, ANSWER])
-    assert row.metadata.source_key == "notes.jsonl#7"
+    assert row.metadata.source_key == "notes/notes.jsonl#7"
     assert row.metadata.provenance.original_s3_key == "notes.jsonl"
     assert row.metadata.provenance.processing_steps == (f"convert: {format}",)
     purposes = {"preference": "preference", "labelled_text": "classification"}
@@ -89,7 +89,7 @@ def test_a_record_keeps_its_identity_labels_group_and_stated_origin() -> None:
         },
     }
     meta = row_of("chat", record).metadata
-    assert meta.source_key == "notes.jsonl#a-1"
+    assert meta.source_key == "notes/notes.jsonl#a-1"
     assert (meta.split, meta.group) == ("val", {"age": "18-24"})
     assert meta.labels == {
         "topic": "exams",

@@ -55,7 +55,7 @@ def test_json_lines_gzip_parquet_and_a_saved_folder_give_the_same_rows(tmp_path:
     found = [[m.content for m in row.messages] for row in rows(items)]
     assert found == [[f"Question {n}?", "Tell me more."] for n in range(7)] * 4
     assert [item.where for item in items[::7]] == ["a.jsonl:1", "b.jsonl.gz:1", "c.parquet:1", "d/data-00000-of-00003.arrow:1"]
-    assert rows(items)[-1].metadata.source_key == "d/data-00002-of-00003.arrow#c6"
+    assert rows(items)[-1].metadata.source_key == "notes/d/data-00002-of-00003.arrow#c6"
     assert count(read_source_rows(tmp_path, source)) == Conversion(read=28, converted=28, dropped={}, refused={}, files={})
 
 

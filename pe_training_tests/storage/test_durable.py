@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pe_training.core.errors import Kind, PeError
-from pe_training.storage.durable import TEMPORARY_PREFIX, sync_folder, world_errors, write_durably
+from pe_training.storage.durable import TEMPORARY_PREFIX, new_folder, sync_folder, world_errors, write_durably
 
 # Kills itself before the n-th call into C, for every n until the write is through.
 SWEEP = """
@@ -43,6 +43,42 @@ while code == -signal.SIGKILL:
     n += 1
     code = write_and_die_at(n)
     seen.append({old: "old", new: "new"}.get(path.read_bytes(), "torn"))
+sys.stdout.write(json.dumps({"code": code, "seen": seen}))
+"""
+
+# The same for a folder of two files.
+SWEEP_FOLDER = """
+import json, os, signal, sys
+from pathlib import Path
+from pe_training.storage.durable import new_folder
+root = Path(sys.argv[1])
+
+def make_and_die_at(n, path):
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    calls = 0
+    def count(frame, event, argument):
+        global calls
+        calls += event == "c_call"
+        if calls == n:
+            os.kill(os.getpid(), signal.SIGKILL)
+    globals()["calls"] = 0
+    sys.setprofile(count)
+    with new_folder(path) as writing:
+        (writing / "deep").mkdir()
+        (writing / "deep" / "a").write_bytes(b"a" * 9_000)
+        (writing / "b").write_bytes(b"b")
+    sys.setprofile(None)
+    os._exit(0)
+
+seen, n, code = [], 0, -signal.SIGKILL
+while code == -signal.SIGKILL:
+    n += 1
+    path = root / str(n) / "made"
+    code = make_and_die_at(n, path)
+    whole = path.is_dir() and (path / "deep" / "a").read_bytes() == b"a" * 9_000 and (path / "b").read_bytes() == b"b"
+    seen.append("whole" if whole else "half" if path.exists() else "none")
 sys.stdout.write(json.dumps({"code": code, "seen": seen}))
 """
 
@@ -117,6 +153,35 @@ def test_a_writer_killed_at_every_step_leaves_the_old_file_or_the_new_one(tmp_pa
     commit = seen.index("new")
     assert seen == ["old"] * commit + ["new"] * (len(seen) - commit)  # one moment of change, never half, never back
     assert 0 < commit < len(seen) - 1
+
+
+def test_a_folder_whose_maker_is_killed_at_every_step_is_whole_or_not_there(tmp_path: Path) -> None:
+    found = outcome(SWEEP_FOLDER, tmp_path)
+    seen = found["seen"]
+    assert isinstance(seen, list)
+    assert found["code"] == 0
+    assert len(seen) > 50
+    commit = seen.index("whole")
+    assert seen == ["none"] * commit + ["whole"] * (len(seen) - commit)
+    assert 0 < commit < len(seen) - 1
+
+
+def test_a_folder_that_fails_leaves_nothing_and_one_that_another_made_stays(tmp_path: Path) -> None:
+    def fail() -> None:
+        with new_folder(tmp_path / "x" / "made") as writing:
+            (writing / "a").write_text("a")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert list((tmp_path / "x").iterdir()) == []
+    with new_folder(tmp_path / "x" / "made") as slow:
+        (slow / "a").write_text("a")
+        with new_folder(tmp_path / "x" / "made") as fast:
+            (fast / "a").write_text("a")
+            (fast / "first").write_text("")
+    assert sorted(path.name for path in (tmp_path / "x" / "made").iterdir()) == ["a", "first"]
+    assert [path.name for path in (tmp_path / "x").iterdir()] == ["made"]
 
 
 def test_what_the_dead_leave_behind_can_be_told_from_files(tmp_path: Path) -> None:
