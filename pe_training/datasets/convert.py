@@ -97,6 +97,9 @@ def _convert(job: _Job, *, into: Path) -> Path:
                 writer.add(_canonical(item.outcome), split=meta.split, family=meta.source_family)
         if not tally.whole:
             raise tally.refusal(name=job.name)
+        if not tally.conversion().converted:
+            message = f"no record holds anything to learn from: {tally.conversion().summary}"
+            raise PeError(Kind.REFUSED, message, where=job.name, hint="is this the right format? `pe schema source` lists them")
         if job.digests() != digests:
             message = "a file changed while it was converted"
             raise PeError(Kind.BUSY, message, where=job.name, hint="wait until it is wholly copied, then run this again")
