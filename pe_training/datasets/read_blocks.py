@@ -20,7 +20,7 @@ from pe_training.datasets.block import Block, Complaint, read_block
 from pe_training.datasets.shard_lines import UnreadableError, shard_lines
 from pe_training.datasets.text_scan import TextScan
 
-BLOCK_BYTES = 2 << 20
+BLOCK_BYTES = 1 << 20
 BLOCK_ROWS = 4_000
 SMALL_BYTES = 32 << 20  # read here, without other processes
 
