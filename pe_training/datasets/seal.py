@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pe_training.core.ids import digest_bytes
+from pe_training.core.progress import progress
 from pe_training.datasets.record import SPLITS, DatasetVersion, Shard, Split, Statistics
 from pe_training.datasets.row_table import RowTable
 from pe_training.storage.artifacts import ArtifactStore
@@ -62,6 +63,7 @@ def _shards(rows: RowTable, order: Sequence[int], *, split: str, store: Artifact
         data = _parquet(rows, part)
         path = f"data/{split}-{number:05d}.parquet"
         yield Shard(path=path, split=split, rows=len(part), digest=store.put_bytes(data), size_bytes=len(data))
+        progress(f"sealing {split}", start + len(part), len(order))
 
 
 def _parquet(rows: RowTable, order: Sequence[int]) -> bytes:
