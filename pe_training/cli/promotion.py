@@ -73,11 +73,13 @@ def stages(
     line: Annotated[str | None, typer.Option(help="Only this model line, with its history.")] = None, as_json: AsJson = False
 ) -> Answer:
     """Where every model line stands."""
+    from pe_training.lineage.recall import taints_of
     from pe_training.promotion.pointers import current, history
     from pe_training.views.lists import stages_view
 
     state = open_state()
-    pointers = [asdict(pointer) for pointer in current(state, line=line)]
+    held = current(state, line=line)
+    pointers = [asdict(found) | {"recalls": [recall.seq for recall in taints_of(state, found.checkpoint_id)]} for found in held]
     moves = [asdict(move) for move in history(state, line=line)] if line else []
     return Answer(data={"stages": pointers, "history": moves}, show=lambda: [stages_view(pointers, moves)])
 

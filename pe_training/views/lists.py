@@ -67,8 +67,16 @@ def stages_view(pointers: Sequence[Mapping[str, Any]], moves: Sequence[Mapping[s
         return Text("no model line holds a stage yet: `pe run MANIFEST`")
     made = table("line", "stage", "checkpoint", "by decision")
     for p in pointers:
-        made.add_row(*map(plain, (p["line"], p["stage"], short(p["checkpoint_id"]), short(p["decision_id"]) if p["decision_id"] else "-")))
+        decision = short(p["decision_id"]) if p["decision_id"] else "-"
+        made.add_row(plain(p["line"]), plain(p["stage"]), _holder(p), plain(decision))
     return Group(made, *((BLANK, *map(_move, moves)) if moves else ()))
+
+
+def _holder(pointer: Mapping[str, Any]) -> Text:
+    """A checkpoint in its stage, marked where it is tainted."""
+    named = plain(short(pointer["checkpoint_id"]))
+    recalls = ", ".join(map(str, pointer.get("recalls", ())))
+    return named.append(f" {MARKS['fail']} RECALLED ({recalls})", STYLES["fail"]) if recalls else named
 
 
 def move_view(move: Mapping[str, Any]) -> RenderableType:

@@ -1,0 +1,73 @@
+"""Recalls for the terminal: what became tainted, which stages to give back and how, and the list of recalls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from pe_training.core.ids import KINDS, short
+from pe_training.lineage.recall import LiftOutcome, RecallOutcome
+from pe_training.lineage.substitutes import TaintedStage
+from pe_training.storage.taints import Recall
+from pe_training.views import numbers
+from pe_training.views.layout import BLANK, MARKS, STYLES, plain, table
+
+
+def recall_view(outcome: RecallOutcome) -> RenderableType:
+    """What a recall tainted, or would, and the way out of every stage."""
+    head = f"recall {outcome.seq}" if outcome.seq is not None else "would recall"
+    first = plain(f"{head}: {outcome.kind.replace('_', ' ')} {_value(outcome.value)} ({outcome.reason})", "bold")
+    tense = "tainted" if outcome.seq is not None else "would taint"
+    return Group(
+        first, plain(f"{tense} {numbers.count(outcome.records, 'record')}"), BLANK, _records(outcome.tainted), *_ways(outcome.stages)
+    )
+
+
+def lift_view(outcome: LiftOutcome, *, applied: bool) -> RenderableType:
+    """What a lifted recall set free, or would, and what stays tainted."""
+    free, kept = (sum(map(len, found.values())) for found in (outcome.restored, outcome.still_tainted))
+    tense = "lifted" if applied else "would lift"
+    first = plain(f"{tense} recall {outcome.seq} ({outcome.reason}): {numbers.count(free, 'record')} usable again", "bold")
+    left = (plain(f"{numbers.count(kept, 'record')} still tainted by other recalls"), _records(outcome.still_tainted)) if kept else ()
+    return Group(first, BLANK, _records(outcome.restored), *left)
+
+
+def recalls_table(rows: Sequence[Recall]) -> RenderableType:
+    """All recalls as a list."""
+    if not rows:
+        return Text("nothing is recalled")
+    made = table(">seq", "at (UTC)", "what", "why", "by", "lifted")
+    for row in rows:
+        what = f"{row.kind.replace('_', ' ')} {_value(row.value)}"
+        lifted = f"{row.lifted_at} by {row.lifted_by}: {row.lift_reason}" if row.lifted_at else "no, it holds"
+        made.add_row(str(row.seq), *map(plain, (row.at[:16].replace("T", " "), what, row.reason, row.actor, lifted)))
+    return made
+
+
+def banner(recalls: Sequence[Recall]) -> tuple[RenderableType, ...]:
+    """What stands above a tainted record; nothing above another."""
+    return tuple(plain(f"{MARKS['fail']} RECALLED: {recall}", f"bold {STYLES['fail']}") for recall in recalls)
+
+
+def _records(found: Mapping[str, Sequence[str]]) -> RenderableType:
+    made = table("kind", "id")
+    for kind, identifiers in found.items():
+        for identifier in identifiers:
+            made.add_row(KINDS[kind], plain(identifier))
+    return made
+
+
+def _ways(stages: Sequence[TaintedStage]) -> tuple[RenderableType, ...]:
+    if not stages:
+        return (BLANK, Text("no stage holds a tainted model"))
+    lines: list[RenderableType] = [BLANK, Text("Give back, in this order:", style="bold")]
+    for stage in stages:
+        lines.append(plain(f"{stage.stage} of {stage.line} holds {short(stage.checkpoint_id)}, which is tainted"))
+        lines.append(plain(f"  {stage.command}" if stage.command else "  no untainted model may take its place: train one on other data"))
+    return tuple(lines)
+
+
+def _value(value: str) -> str:
+    return short(value) if value.startswith(("ds_", "sha256:")) else value
