@@ -12,7 +12,11 @@ from pe_training.cli.state import open_state
 from pe_training.core.errors import Kind, PeError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pe_training.datasets.gate import Attempt
     from pe_training.storage.state import State
+    from pe_training.storage.taints import Recall
 
 
 @answers
@@ -62,15 +66,24 @@ def _lifted(seq: int, *, reason: str, dry_run: bool, state: State) -> Answer:
 def recalls(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Rows a page.")] = 50,
     before: Annotated[int | None, typer.Option(help="The `seq` of the last row you saw: the page below it.")] = None,
+    refused: Annotated[bool, typer.Option("--attempts", help="List who was refused data, by which way and why, instead.")] = False,
     as_json: AsJson = False,
 ) -> Answer:
-    """List recalls, newest first, with those that were lifted."""
-    from pe_training.lineage import recall as room
-    from pe_training.views.recalls import recalls_table
+    """List recalls, newest first, with those that were lifted; or the attempts that were refused."""
+    from pe_training.datasets.gate import attempts
+    from pe_training.lineage.recall import recalls as found
+    from pe_training.views.recalls import attempts_table, recalls_table
 
-    rows = room.recalls(open_state(), before=before, limit=limit)
-    data = {"recalls": [asdict(row) for row in rows], "next_before": rows[-1].seq if len(rows) == limit else None}
-    return Answer(data=data, show=lambda: [recalls_table(rows)])
+    state = open_state()
+    if refused:
+        tried = attempts(state, before=before, limit=limit)
+        return Answer(data={"attempts": [asdict(row) for row in tried], **_next(tried, limit)}, show=lambda: [attempts_table(tried)])
+    rows = found(state, before=before, limit=limit)
+    return Answer(data={"recalls": [asdict(row) for row in rows], **_next(rows, limit)}, show=lambda: [recalls_table(rows)])
+
+
+def _next(rows: Sequence[Recall] | Sequence[Attempt], limit: int) -> dict[str, int | None]:
+    return {"next_before": rows[-1].seq if len(rows) == limit else None}
 
 
 VERBS: Verbs = {"recall": recall, "recalls": recalls}

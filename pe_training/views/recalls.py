@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from pe_training.core.ids import KINDS, short
+from pe_training.core.ids import KINDS, is_id, short
+from pe_training.datasets.gate import Attempt
 from pe_training.lineage.recall import LiftOutcome, RecallOutcome
 from pe_training.lineage.substitutes import TaintedStage
 from pe_training.storage.taints import Recall
@@ -43,6 +44,17 @@ def recalls_table(rows: Sequence[Recall]) -> RenderableType:
         what = f"{row.kind.replace('_', ' ')} {_value(row.value)}"
         lifted = f"{row.lifted_at} by {row.lifted_by}: {row.lift_reason}" if row.lifted_at else "no, it holds"
         made.add_row(str(row.seq), *map(plain, (row.at[:16].replace("T", " "), what, row.reason, row.actor, lifted)))
+    return made
+
+
+def attempts_table(rows: Sequence[Attempt]) -> RenderableType:
+    """Who was refused what."""
+    if not rows:
+        return Text("nobody was refused")
+    made = table(">seq", "at (UTC)", "by", "route", "wanted", "why not")
+    for row in rows:
+        told = (row.at[:16].replace("T", " "), row.actor, row.route, short(row.subject) if is_id(row.subject) else row.subject, row.message)
+        made.add_row(str(row.seq), *map(plain, told))
     return made
 
 
