@@ -25,7 +25,7 @@ def recall(
     selector: Annotated[
         str | None,
         typer.Argument(
-            metavar="[SELECTOR]",
+            metavar="SELECTOR",
             help="ds_..., NAME@VERSION, sha256:... (a row or content digest), source_key:..., family:... or licence:...",
         ),
     ] = None,

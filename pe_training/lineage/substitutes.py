@@ -13,6 +13,7 @@ from pe_training.promotion.policy import STAGES, Stage, known_stage, stage_below
 from pe_training.promotion.record import PromotionDecision
 from pe_training.storage import tables as t
 from pe_training.storage.registry import parse_record
+from pe_training.storage.state import State
 from pe_training.storage.taints import taints_in
 
 
@@ -25,6 +26,14 @@ class TaintedStage:
     checkpoint_id: str
     replacement: str | None
     command: str | None
+
+
+def tainted_stages(state: State, *, line: str | None = None) -> tuple[TaintedStage, ...]:
+    """The stages, of one line or of all, that a tainted model holds now."""
+    with state.registry.reading() as connection:
+        held = connection.execute(sa.select(t.stages.c.line, t.stages.c.checkpoint_id)).all()
+        tainted = {row.checkpoint_id for row in held if line in (None, row.line) and taints_in(connection, row.checkpoint_id)}
+        return tuple(found for found in tainted_stages_in(connection, tainted) if line in (None, found.line))
 
 
 def tainted_stages_in(connection: sa.Connection, tainted: Set[str]) -> tuple[TaintedStage, ...]:

@@ -15,15 +15,31 @@ from pe_training.storage.taints import Recall
 from pe_training.views import numbers
 from pe_training.views.layout import BLANK, MARKS, STYLES, plain, table
 
+SHOWN_PER_KIND = 10
+
 
 def recall_view(outcome: RecallOutcome) -> RenderableType:
     """What a recall tainted, or would, and the way out of every stage."""
-    head = f"recall {outcome.seq}" if outcome.seq is not None else "would recall"
+    head = f"recall {outcome.seq}" if outcome.seq is not None else "nothing is written: this would recall"
     first = plain(f"{head}: {outcome.kind.replace('_', ' ')} {_value(outcome.value)} ({outcome.reason})", "bold")
     tense = "tainted" if outcome.seq is not None else "would taint"
-    return Group(
-        first, plain(f"{tense} {numbers.count(outcome.records, 'record')}"), BLANK, _records(outcome.tainted), *_ways(outcome.stages)
-    )
+    taints = plain(f"{tense} {numbers.count(outcome.records, 'record')}: the data and all that was made from it")
+    undo = plain(f"if it was wrong: `pe recall --lift {outcome.seq} --reason WHY`", "dim")
+    ways = ways_view(outcome.stages) if outcome.stages else (BLANK, Text("no stage holds a model that it taints"))
+    return Group(first, taints, BLANK, _records(outcome.tainted), *ways, *((BLANK, undo) if outcome.seq is not None else ()))
+
+
+def ways_view(stages: Sequence[TaintedStage]) -> tuple[RenderableType, ...]:
+    """Stages that hold a tainted model, the newest untainted one for each, and the command that puts it there."""
+    lines: list[RenderableType] = [BLANK, Text("stages that hold a tainted model, in the order in which to give them back:", style="bold")]
+    for stage in stages:
+        holds = f"{stage.stage} of {stage.line} holds {short(stage.checkpoint_id)}"
+        if stage.replacement is None:
+            lines.append(plain(f"{holds}; no untainted model has passed for it: train one on other data"))
+        else:
+            lines.append(plain(f"{holds}; the newest untainted model for it is {short(stage.replacement)}:"))
+            lines.append(plain(f"  {stage.command}"))
+    return tuple(lines)
 
 
 def lift_view(outcome: LiftOutcome, *, applied: bool) -> RenderableType:
@@ -60,25 +76,18 @@ def attempts_table(rows: Sequence[Attempt]) -> RenderableType:
 
 def banner(recalls: Sequence[Recall]) -> tuple[RenderableType, ...]:
     """What stands above a tainted record; nothing above another."""
-    return tuple(plain(f"{MARKS['fail']} RECALLED: {recall}", f"bold {STYLES['fail']}") for recall in recalls)
+    return tuple(plain(f"{MARKS['fail']} TAINTED by {recall}", f"bold {STYLES['fail']}") for recall in recalls)
 
 
 def _records(found: Mapping[str, Sequence[str]]) -> RenderableType:
     made = table("kind", "id")
     for kind, identifiers in found.items():
-        for identifier in identifiers:
+        for identifier in identifiers[:SHOWN_PER_KIND]:
             made.add_row(KINDS[kind], plain(identifier))
+        left = len(identifiers) - SHOWN_PER_KIND
+        if left > 0:
+            made.add_row(KINDS[kind], plain(f"and {left:,} more (--json lists all)", "dim"))
     return made
-
-
-def _ways(stages: Sequence[TaintedStage]) -> tuple[RenderableType, ...]:
-    if not stages:
-        return (BLANK, Text("no stage holds a tainted model"))
-    lines: list[RenderableType] = [BLANK, Text("Give back, in this order:", style="bold")]
-    for stage in stages:
-        lines.append(plain(f"{stage.stage} of {stage.line} holds {short(stage.checkpoint_id)}, which is tainted"))
-        lines.append(plain(f"  {stage.command}" if stage.command else "  no untainted model may take its place: train one on other data"))
-    return tuple(lines)
 
 
 def _value(value: str) -> str:

@@ -29,14 +29,17 @@ def test_a_recall_from_its_dry_run_to_its_lift(world: tuple[Path, World]) -> Non
     assert "tainted 11 records" in done.stdout
     replacement = made.models["one"][0].chain.checkpoint.id
     assert replacement in done.stdout
-    assert "no untainted model may take its place" in done.stdout
+    assert "no untainted model has passed for it: train one on other data" in done.stdout
 
     shown = pe("show", model.chain.checkpoint.id, home=home).stdout
-    assert "RECALLED: recall 1 of family cptsd (consent was withdrawn)" in shown
+    assert "TAINTED by recall 1 of family cptsd (consent was withdrawn)" in shown
     assert pe("show", model.chain.checkpoint.id, "--json", home=home).json["recalls"][0]["actor"] == "ada"
-    assert "RECALLED (1)" in pe("trace", model.decision.id, home=home).stdout
-    assert "RECALLED (1)" in pe("stages", "--line", "one", home=home).stdout
-    assert "RECALLED" not in pe("stages", "--line", "two", home=home).stdout
+    assert "tainted by recall 1" in pe("trace", model.decision.id, home=home).stdout
+    stages = pe("stages", "--line", "one", home=home).stdout
+    assert "tainted by recall 1" in stages
+    assert "staging of one holds" in stages
+    assert "no untainted model has passed for it" in stages
+    assert "tainted" not in pe("stages", "--line", "two", home=home).stdout
     refused = pe("promote", model.chain.checkpoint.id, "--to", "production", home=home)
     assert refused.code == 1
     assert "comes from recalled data: recall 1 of family cptsd (consent was withdrawn)" in refused.stderr
@@ -44,11 +47,17 @@ def test_a_recall_from_its_dry_run_to_its_lift(world: tuple[Path, World]) -> Non
     assert (back.code, back.json["error"]["kind"]) == (1, "refused")
 
     assert "no, it holds" in pe("recalls", home=home).stdout
+    tried = pe("recalls", "--attempts", "--json", home=home).json
+    assert [(row["route"], row["subject"]) for row in tried["attempts"]] == [
+        ("rollback", replacement),
+        ("promotion", model.chain.checkpoint.id),
+    ]
+    assert "promotion  " in pe("recalls", "--attempts", home=home).stdout
     assert pe("recall", "--lift", 1, "--reason", "wrong file", "--dry-run", home=home).code == 0
     lifted = pe("recall", "--lift", 1, "--reason", "wrong file", home=home)
     assert (lifted.code, "11 records usable again" in lifted.stdout) == (0, True)
     assert "wrong file" in pe("recalls", home=home).stdout
-    assert "RECALLED" not in pe("stages", "--line", "one", home=home).stdout
+    assert "tainted" not in pe("stages", "--line", "one", home=home).stdout
     assert pe("recall", "--lift", 1, "--reason", "again", home=home).code == 1
 
 
