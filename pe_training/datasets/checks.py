@@ -14,7 +14,7 @@ from pe_training.datasets.policy import ReleasePolicy
 from pe_training.datasets.record import SPLITS, DatasetVersion
 from pe_training.datasets.release import MISSING, Release
 from pe_training.datasets.release_manifest import MANIFEST
-from pe_training.datasets.report import CHECKS, MAX_EXAMPLES, Check, Problem, ValidationReport, check_result
+from pe_training.datasets.report import CHECKS, MAX_EXAMPLES, Check, Excuse, Problem, ValidationReport, check_result
 from pe_training.datasets.row_table import TableRow, having
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def _weighed(check: Check, release: Release, policy: ReleasePolicy) -> Check:
     for waiver in policy.waivers:
         if waiver.covers(check=check.name, failing=check.failing, dataset=release.name, version=release.version):
             note = f"waived by {waiver.owner} until {waiver.expires}: {waiver.reason}"
-            return found.model_copy(update={"waived": True, "note": note})
+            excuse = Excuse(owner=waiver.owner, reason=waiver.reason, expires=waiver.expires)
+            return found.model_copy(update={"waived": True, "excuse": excuse, "note": note})
     return found
 
 
