@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
+from pe_training.core.progress import progress
 from pe_training.datasets.balance import balance_checks
 from pe_training.datasets.policy import ReleasePolicy
 from pe_training.datasets.record import SPLITS, DatasetVersion
@@ -27,15 +29,15 @@ def judge(release: Release, policy: ReleasePolicy, *, previous: DatasetVersion |
     from pe_training.datasets.expectations import expectation_checks
     from pe_training.datasets.text_checks import text_checks
 
-    found = {
-        check.name: check
-        for check in (
-            *_set_checks(release, policy),
-            *expectation_checks(release.rows, policy),
-            *balance_checks(release.rows, policy, previous=previous),
-            *text_checks(release.rows, policy, passed_over=release.scan.suites.passed_over),
-        )
-    }
+    found: dict[str, Check] = {}
+    for check in chain(
+        _set_checks(release, policy),
+        balance_checks(release.rows, policy, previous=previous),
+        text_checks(release.rows, policy, passed_over=release.scan.suites.passed_over),
+        expectation_checks(release.rows, policy),
+    ):
+        found[check.name] = check
+        progress("checking", len(found), len(CHECKS))
     assert found.keys() == set(CHECKS), found.keys() ^ set(CHECKS)
     checks = tuple(_weighed(found[name], release, policy) for name in CHECKS)
     return ValidationReport(
