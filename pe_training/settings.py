@@ -26,6 +26,9 @@ class Settings(BaseSettings):
         default=None, validation_alias="DAGSTER_HOME", description="Dagster's own state; default $PE_HOME/dagster"
     )
     releases: Path | None = Field(default=None, description="folder of dataset releases to watch; default $PE_HOME/releases")
+    releases_url: str | None = Field(
+        default=None, description="fsspec URL of a folder of dataset releases to watch too, such as s3://bucket/releases"
+    )
     manifests: Path | None = Field(default=None, description="folder of manifests to watch; default $PE_HOME/manifests")
     policies: Path | None = Field(default=None, description="folder of promotion policies; default: those shipped")
     release_policy: Path | None = Field(
@@ -102,8 +105,9 @@ class Settings(BaseSettings):
         """Variables that make a child process see the same state, as absolute values."""
         given = {
             "PE_HOME": self.root, "PE_ARTIFACTS_URL": self.artifacts, "PE_DATABASE_URL": self.database, "DAGSTER_HOME": self.dagster,
-            "PE_RELEASES": self.releases, "PE_MANIFESTS": self.manifests, "PE_POLICIES": self.policies,
-            "PE_RELEASE_POLICY": self.release_policy, "PE_SUITES": self.suites, "PE_RATES": self.rates, "PE_ACTOR": self.actor,
+            "PE_RELEASES": self.releases, "PE_RELEASES_URL": self.releases_url, "PE_MANIFESTS": self.manifests,
+            "PE_POLICIES": self.policies, "PE_RELEASE_POLICY": self.release_policy,
+            "PE_SUITES": self.suites, "PE_RATES": self.rates, "PE_ACTOR": self.actor,
         }  # fmt: skip
         return {name: str(value.absolute() if isinstance(value, Path) else value) for name, value in given.items() if value}
 
@@ -113,10 +117,12 @@ class Settings(BaseSettings):
         return self.actor or getpass.getuser()
 
 
-# What a child process may see of its caller: where programs are, which devices, and the credentials of a mirror.
+# What a child process may see of its caller: where programs are, which devices, and the credentials of a mirror and of S3.
 PASSED_ON = (
     "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "PYTHONPATH", "CUDA_VISIBLE_DEVICES", "HF_HOME",
     "WANDB_API_KEY", "WANDB_BASE_URL",
+    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_CA_BUNDLE",
 )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ def _models() -> dict[str, tuple[str, type[BaseModel]]]:
     """Kind -> (apiVersion, model)."""
     from pe_training.costs.rates import Rates
     from pe_training.datasets.policy import ReleasePolicy
+    from pe_training.datasets.source import DeclaredSource
     from pe_training.evaluation.suites import SuiteConfig
     from pe_training.manifests.schema import Manifest
     from pe_training.promotion.policy import Policy
@@ -29,6 +30,7 @@ def _models() -> dict[str, tuple[str, type[BaseModel]]]:
         "manifest": ("pe-training/v1", Manifest),
         "policy": ("pe-training/policy-v1", Policy),
         "release-policy": ("pe-training/release-policy-v1", ReleasePolicy),
+        "source": ("pe-training/source-v1", DeclaredSource),
         "suite": ("pe-training/suite-v1", SuiteConfig),
         "rates": ("pe-training/rates-v1", Rates),
     }
@@ -37,7 +39,7 @@ def _models() -> dict[str, tuple[str, type[BaseModel]]]:
 @answers
 def check(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="YAML files: manifests, policies, release policies, suites, rates.")
+        list[Path], typer.Argument(metavar="FILE...", help="YAML files: manifests, policies, release policies, sources, suites, rates.")
     ],
     as_json: AsJson = False,
 ) -> Answer:
@@ -78,7 +80,7 @@ def _line(result: dict[str, Any]) -> str:
 
 @answers
 def schema(
-    kind: Annotated[str, typer.Argument(help="manifest, policy, release-policy, suite or rates")], as_json: AsJson = False
+    kind: Annotated[str, typer.Argument(help="manifest, policy, release-policy, source, suite or rates")], as_json: AsJson = False
 ) -> Answer:
     """Print the JSON Schema of a kind of file, for editors."""
     from pe_training.core.config import suggest

@@ -24,6 +24,22 @@ def listening(listener: Listener) -> Iterator[None]:
         _listeners.remove(listener)
 
 
+class Meter:
+    """Progress of work that goes on in many small steps: told once for a hundredth of it, so that telling costs nothing."""
+
+    def __init__(self, what: str, total: int) -> None:
+        """``total`` of the steps together, which may turn out to be an estimate."""
+        self._what, self._total = what, max(total, 1)
+        self._done = self._told = 0
+
+    def add(self, amount: int) -> None:
+        """Say that one more step, of this size, is done."""
+        self._done += amount
+        if self._done - self._told >= self._total / 100:
+            self._told = self._done
+            progress(self._what, min(self._done, self._total), self._total)
+
+
 def progress(what: str, done: int, total: int) -> None:
     """Say that ``done`` of ``total`` (in any one unit) of ``what`` are finished."""
     for listener in _listeners:

@@ -29,13 +29,13 @@ def releases_in(folder: Path) -> list[ReleaseFolder]:
     found = (
         ReleaseFolder(name=path.parent.parent.name, version=path.parent.name, path=path.parent) for path in folder.glob(f"*/*/{MANIFEST}")
     )
-    return sorted(found, key=lambda release: (release.name, _age(release.version)))
+    return sorted(found, key=lambda release: (release.name, age(release.version)))
 
 
 def releases(settings: Settings) -> list[ReleaseFolder]:
     """Releases below all folders; of two with one name and version the later folder's counts."""
     found = {(r.name, r.version): r for folder in settings.release_folders for r in releases_in(folder)}
-    return sorted(found.values(), key=lambda release: (release.name, _age(release.version)))
+    return sorted(found.values(), key=lambda release: (release.name, age(release.version)))
 
 
 def find_release_folder(settings: Settings, *, name: str, version: str = "latest") -> ReleaseFolder:
@@ -52,7 +52,12 @@ def find_release_folder(settings: Settings, *, name: str, version: str = "latest
 
 def partition_key(release: ReleaseFolder) -> str:
     """``name@version``: what Dagster calls the release."""
-    return f"{release.name}{_SEPARATOR}{release.version}"
+    return key_of(release.name, release.version)
+
+
+def key_of(name: str, version: str) -> str:
+    """The partition key of a release by its name and version."""
+    return f"{name}{_SEPARATOR}{version}"
 
 
 def find_by_partition(settings: Settings, key: str) -> Path:
@@ -68,6 +73,6 @@ def _only(version: str, named: Iterable[ReleaseFolder], *, what: str) -> Release
     return by_version[version]
 
 
-def _age(version: str) -> list[tuple[int, str]]:
-    """v1.10.0 is newer than v1.9.0, and v2026-11-23 than v2026-02-01."""
+def age(version: str) -> list[tuple[int, str]]:
+    """What versions are sorted by: v1.10.0 is newer than v1.9.0, and v2026-11-23 than v2026-02-01."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"([0-9]+)", version)]

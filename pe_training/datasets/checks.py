@@ -49,6 +49,7 @@ def judge(release: Release, policy: ReleasePolicy, *, previous: DatasetVersion |
         suites=dict(release.scan.suite_digests),
         checks=checks,
         accepted=not any(check.refuses for check in checks),
+        conversion=release.manifest.conversion,
     )
 
 

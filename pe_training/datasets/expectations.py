@@ -32,7 +32,10 @@ _FIELDS = {  # check -> field of the row, what is wrong there
     "content_hash": ("metadata.content_hash", "is not the hash of these messages"),
     "licences": ("metadata.license_tag", "this licence is not allowed"),
     "pii_status": ("metadata.pii_status", "still needs a review for personal data"),
-    "role_order": ("messages", "not: one system message or none, then user and assistant in turn, none empty, assistant last"),
+    "role_order": (
+        "messages",
+        "not: one system message or none, then user and assistant in turn, none empty, assistant last; of a pair one other answer",
+    ),
     "quality_score": ("metadata.quality_score", "is not between 0 and 1"),
     "known_families": ("metadata.source_family", "is not a known source family"),
     "conversation_length": ("metadata.conversation_length", "is not the number of messages that are not the system's"),

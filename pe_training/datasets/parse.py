@@ -7,7 +7,7 @@ own, go to the strict model of rows.py, which alone decides what is wrong and ho
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Literal, NamedTuple
@@ -60,6 +60,7 @@ class _Metadata(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, 
 class _Row(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, gc=False):
     messages: Annotated[tuple[_Message, ...], msgspec.Meta(min_length=1)]
     metadata: _Metadata
+    rejected: tuple[_Message, ...] | None = None
 
 
 _decode = msgspec.json.Decoder(_Row).decode
@@ -86,7 +87,7 @@ class Profile(NamedTuple):
     phase: str
     purpose: str | None
     language: str | None  # as the row declares it
-    shape: str  # one letter a message: S, U, A, or '_' where it is empty
+    shape: str  # one letter a message: S, U, A, or '_' where it is empty; of a pair then '/' and the rejected answer, '=' if it is the last
     turns: int  # messages that are not the system's
     declared_turns: int | None
     hash_matches: bool  # the declared content hash is that of the messages
@@ -106,7 +107,7 @@ class ParsedRow:
     words: int  # between blanks, in all messages
     labels: tuple[tuple[str, str], ...]  # those whose values are names
     profile: Profile  # without its file and what only its text says
-    turns: tuple[tuple[str, str], ...]  # role and content of every message
+    turns: tuple[tuple[str, str], ...]  # role and content of every message, and of the rejected answer
 
 
 def parse_row(line: bytes) -> ParsedRow:
@@ -145,10 +146,15 @@ def _parse_strictly(line: bytes) -> ParsedRow:
 
 def _parsed(row: Row | _Row, canonical: bytes) -> ParsedRow:
     meta = row.metadata
-    messages: Iterable[_Message | Message] = row.messages
+    messages: Sequence[_Message | Message] = row.messages
     contents = [message.content.strip() for message in messages]
     content = hashlib.sha256(" ".join(sorted([text.lower() for text in contents])).encode())
     shape = "".join([_LETTERS[m.role] if text else "_" for m, text in zip(messages, contents, strict=True)])
+    rejected: Sequence[_Message | Message] = row.rejected or ()
+    if row.rejected is not None:
+        shape += "/" + "".join(
+            ["=" if (text := m.content.strip()) == contents[-1] else _LETTERS[m.role] if text else "_" for m in rejected]
+        )
     turns = sum([m.role != "system" for m in messages])
     return ParsedRow(
         canonical=canonical,
@@ -162,5 +168,5 @@ def _parsed(row: Row | _Row, canonical: bytes) -> ParsedRow:
             purpose=meta.purpose, language=meta.language, shape=shape, turns=turns, declared_turns=meta.conversation_length,
             hash_matches=meta.content_hash[7:] == content.hexdigest(),
         ),
-        turns=tuple([(message.role, message.content) for message in messages]),
+        turns=tuple([(message.role, message.content) for message in (*messages, *rejected)]),
     )  # fmt: skip

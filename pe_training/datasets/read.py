@@ -97,8 +97,12 @@ def _shard_rows(shard: Shard, *, state: State, columns: list[str] | None) -> Ite
 
 
 def _parsed(stored: dict[str, Any], shard: Shard) -> Row:
+    rejected = stored.get("rejected")  # null in a row that is no pair; shards that were sealed before there were pairs have no such column
+    row = {"messages": stored["messages"], "metadata": json.loads(stored["metadata"])} | (
+        {} if rejected is None else {"rejected": rejected}
+    )
     try:
-        return Row.model_validate_json(canonical_json({"messages": stored["messages"], "metadata": json.loads(stored["metadata"])}))
+        return Row.model_validate_json(canonical_json(row))
     except ValidationError:
         raise PeError(Kind.CORRUPT, "a row is not a dialogue any more", where=shard.path, hint=_HINT) from None
 

@@ -6,7 +6,7 @@ manifest read any file of the machine, so it is refused before anything is opene
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -17,6 +17,7 @@ from pydantic import BeforeValidator, Field, JsonValue, ValidationError
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.records import Frozen
 from pe_training.datasets.complaints import complaint
+from pe_training.datasets.conversion import Origin
 from pe_training.datasets.rows import Count, Name, SplitName, Time
 
 MANIFEST = "manifest.json"
@@ -70,6 +71,7 @@ class ReleaseManifest(Frozen):
     provenance_map: dict[str, JsonValue] = Field(default={})
     dataset_name: str | None = None
     version: str | None = None
+    conversion: Origin | None = None  # of a release that was made from files in another shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,33 +92,47 @@ def read_release_manifest(folder: Path) -> ReleaseManifest:
         raise PeError(Kind.NOT_FOUND, f"no {MANIFEST} here", where=str(folder), hint=hint)
     if path.is_symlink() or not path.is_file():
         raise PeError(Kind.INPUT, "must be a plain file", where=str(path), hint="copy the file itself into the folder")
+    return parse_release_manifest(path.read_bytes(), where=str(path))
+
+
+def parse_release_manifest(data: bytes, *, where: str) -> ReleaseManifest:
+    """The manifest with these bytes; ``where`` they are from. Raises input with the field that is wrong."""
     try:
-        return ReleaseManifest.model_validate_json(path.read_bytes())
+        return ReleaseManifest.model_validate_json(data)
     except ValidationError as error:
         field, message = complaint(error, ReleaseManifest)
-        raise PeError(Kind.INPUT, message, where=f"{path}:{field}" if field else str(path), hint="fix the release's manifest") from None
+        raise PeError(Kind.INPUT, message, where=f"{where}:{field}" if field else where, hint="fix the release's manifest") from None
 
 
 def shard_files(folder: Path, manifest: ReleaseManifest) -> tuple[ShardFile, ...]:
     """Every shard that the manifest lists, in its order. Raises input for a path outside, unknown formats and repeats."""
-    found = tuple(_shard_files(folder, manifest))
-    names = [shard.name for shard in found]
+    listed = shard_names(manifest, where=str(folder / MANIFEST), is_there=lambda name: (folder / name).is_file())
+    return tuple(
+        ShardFile(name=name, path=_inside(folder, name, where=where), split=split, entry=entry) for split, entry, name, where in listed
+    )
+
+
+def shard_names(manifest: ReleaseManifest, *, where: str, is_there: Callable[[str], bool]) -> list[tuple[SplitName, ShardEntry, str, str]]:
+    """Split, entry, name below the release's folder and place in the manifest of every shard, wherever that folder is.
+
+    An ``s3_path`` that is a URL stands for the longest ending of it that ``is_there``. Raises input as :func:`shard_files`.
+    """
+    found: list[tuple[SplitName, ShardEntry, str, str]] = []
+    for split, listed in manifest.splits.items():
+        for index, entry in enumerate(listed.shards):
+            place = f"{where}:splits.{split}.shards.{index}.s3_path"
+            name = _relative(entry.s3_path, is_there, where=place)
+            if not name.endswith(FORMATS):
+                raise PeError(Kind.INPUT, "is not a kind of file that is read", where=place, hint=f"use {', '.join(FORMATS)}")
+            _require_plain(name, where=place)
+            found.append((split, entry, name, place))
+    names = [name for _, _, name, _ in found]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise PeError(Kind.INPUT, f"{repeated[0]} is listed twice", where=str(folder / MANIFEST), hint="list every shard once")
+        raise PeError(Kind.INPUT, f"{repeated[0]} is listed twice", where=where, hint="list every shard once")
     return found
 
 
-def _shard_files(folder: Path, manifest: ReleaseManifest) -> Iterator[ShardFile]:
-    for split, listed in manifest.splits.items():
-        for index, entry in enumerate(listed.shards):
-            where = f"{folder / MANIFEST}:splits.{split}.shards.{index}.s3_path"
-            name = _relative(entry.s3_path, folder, where=where)
-            if not name.endswith(FORMATS):
-                raise PeError(Kind.INPUT, "is not a kind of file that is read", where=where, hint=f"use {', '.join(FORMATS)}")
-            yield ShardFile(name=name, path=_inside(folder, name, where=where), split=split, entry=entry)
-
-
-def _relative(text: str, folder: Path, *, where: str) -> str:
+def _relative(text: str, is_there: Callable[[str], bool], *, where: str) -> str:
     """The place below the folder that ``s3_path`` stands for: itself, or of a URL the longest ending that is there."""
     if not text.isprintable() or "\\" in text:
         raise PeError(Kind.INPUT, "is not a plain path", where=where, hint=_HINT)
@@ -128,15 +144,18 @@ def _relative(text: str, folder: Path, *, where: str) -> str:
     if not parts or ".." in parts:
         raise PeError(Kind.INPUT, "names no file", where=where, hint=_HINT)
     endings = ["/".join(parts[index:]) for index in range(len(parts))]
-    return next((ending for ending in endings if (folder / ending).is_file()), parts[-1])
+    return next((ending for ending in endings if is_there(ending)), parts[-1])
 
 
-def _inside(folder: Path, name: str, *, where: str) -> Path:
+def _require_plain(name: str, *, where: str) -> None:
     relative = PurePosixPath(name)
     if relative.is_absolute() or ".." in relative.parts or name != str(relative) or name == ".":
         raise PeError(Kind.INPUT, "leaves the release's folder or is not written plainly", where=where, hint=_HINT)
+
+
+def _inside(folder: Path, name: str, *, where: str) -> Path:
     path = folder
-    for part in relative.parts:
+    for part in PurePosixPath(name).parts:
         path = path / part
         if path.is_symlink():
             raise PeError(Kind.INPUT, "passes a symbolic link", where=where, hint="copy the file itself into the folder")

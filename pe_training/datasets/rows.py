@@ -96,6 +96,7 @@ class Row(Frozen):
 
     messages: tuple[Message, ...] = Field(min_length=1)
     metadata: Metadata
+    rejected: tuple[Message, ...] | None = None  # of a preference pair: the answer that was not preferred to the last message
 
 
 def content_hash(contents: Iterable[str]) -> str:

@@ -86,7 +86,7 @@ def _schema() -> pa.Schema:
     turns = pa.list_(pa.struct([pa.field("role", pa.string()), pa.field("content", pa.string())]))
     text = [pa.field(name, pa.string(), nullable=False) for name in (*TEXT_COLUMNS, "labels", "group", "metadata")]
     at = len(TEXT_COLUMNS)
-    return pa.schema([*text[:at], pa.field("messages", turns, nullable=False), *text[at:]])
+    return pa.schema([*text[:at], pa.field("messages", turns, nullable=False), *text[at:], pa.field("rejected", turns)])
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -103,6 +103,7 @@ class _Metadata(msgspec.Struct, gc=False):
 class _Sealed(msgspec.Struct, gc=False):
     messages: list[_Message]
     metadata: msgspec.Raw
+    rejected: list[_Message] | None = None
 
 
 _decode = msgspec.json.Decoder(_Sealed).decode
@@ -129,6 +130,7 @@ def _table(rows: RowTable, order: Sequence[int]) -> pa.Table:
         "labels": [bytes(row.labels).decode() for row in metadata],
         "group": [bytes(row.group).decode() for row in metadata],
         "metadata": [bytes(row.metadata).decode() for row in content],
+        "rejected": [None if row.rejected is None else [(m.role, m.content) for m in row.rejected] for row in content],
     }
     return pa.table([pa.array(columns[f.name], f.type) if isinstance(columns[f.name], list) else columns[f.name] for f in schema], schema)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from pe_training.datasets.accept import accept
-from pe_training.datasets.catalog import find_by_partition, partition_key, releases_in
+from pe_training.datasets.bucket import new_releases_of, release_of_partition
 from pe_training.datasets.report import CHECKS
 from pe_training.defs.resources import Store
 from pe_training.evaluation.suites import suite_prompts
@@ -25,7 +25,7 @@ def dataset_version(context: dg.AssetExecutionContext, store: Store) -> Iterator
     """An accepted release, sealed as content-addressed Parquet and named by its rows."""
     state = store.open()
     suites = suite_prompts(state.settings.suite_folder)
-    acceptance = accept(find_by_partition(state.settings, context.partition_key), suites=suites, state=state)
+    acceptance = accept(release_of_partition(state.settings, context.partition_key), suites=suites, state=state)
     for check in acceptance.report.checks:
         yield dg.AssetCheckResult(
             check_name=check.name,
@@ -56,12 +56,12 @@ accept_dataset = dg.define_asset_job("accept_dataset", selection=[dataset_versio
 
 @dg.sensor(job=accept_dataset, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
 def new_releases(context: dg.SensorEvaluationContext, store: Store) -> dg.SensorResult:
-    """Accept every release that appears in the watched folder (PE_RELEASES), once."""
-    settings = store.open().settings
-    keys = [partition_key(release) for release in releases_in(settings.release_inbox)]
-    known = set(context.instance.get_dynamic_partitions("dataset_version"))
-    fresh = [key for key in keys if key not in known]
+    """Accept every release that appears in the watched folder (PE_RELEASES) or bucket (PE_RELEASES_URL), once."""
+    found = new_releases_of(store.open().settings, known=set(context.instance.get_dynamic_partitions("dataset_version")))
+    if found.trouble:
+        context.log.warning(found.trouble)
     return dg.SensorResult(
-        run_requests=[dg.RunRequest(run_key=key, partition_key=key) for key in fresh],
-        dynamic_partitions_requests=[dataset_partitions.build_add_request(fresh)] if fresh else [],
+        skip_reason=found.trouble if not found.keys else None,
+        run_requests=[dg.RunRequest(run_key=key, partition_key=key) for key in found.keys],
+        dynamic_partitions_requests=[dataset_partitions.build_add_request(found.keys)] if found.keys else [],
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,6 +63,37 @@ def write_durably(path: Path, write: Callable[[BinaryIO], object], *, mode: int 
         finally:
             temporary.unlink(missing_ok=True)
         sync_folder(path.parent)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, which is called ``path`` once the body is done: wholly and durably, or not at all.
+
+    Where another process was faster, what it made stays: for paths that are named after their content.
+    """
+    with world_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.parent / f"{TEMPORARY_PREFIX}{path.name[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
+        temporary.mkdir()
+    try:
+        yield temporary
+        with world_errors(path):
+            for place in sorted(temporary.rglob("*"), reverse=True):  # what lies in a folder before the folder
+                sync_folder(place) if place.is_dir() else _sync_file(place)
+            sync_folder(temporary)
+            try:
+                temporary.rename(path)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not path.is_dir():
+                    raise
+            sync_folder(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:

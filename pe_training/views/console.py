@@ -106,7 +106,9 @@ def validation_table(report: ValidationReport) -> RenderableType:
         notes = [plain(check.note, "dim")] if check.note else [plain("warns only", "dim")] if not check.passed and not check.refuses else []
         where = Group(*notes, *(problems[:SHOWN_PROBLEMS] if not check.passed else ()), *more) if notes or not check.passed else BLANK
         made.add_row(mark(holds=check.passed) if check.judged else plain("-", "dim"), plain(check.name), _observed(check), allowed, where)
-    return Group(made, BLANK, plain(report.summary, "bold"))
+    origin = report.conversion
+    converted = [plain(f"converted from {origin.format}: {origin.counts.summary}")] if origin else []
+    return Group(made, BLANK, *converted, plain(report.summary, "bold"))
 
 
 def acceptance_view(dataset: DatasetVersion, report: ValidationReport) -> RenderableType:

@@ -74,6 +74,8 @@ def validation_markdown(report: ValidationReport) -> str:
     """Whether a release was accepted, and the checks that failed with the first place of each."""
     head = f"**{'accepted' if report.accepted else 'refused'}** {_cell(report.name)} {_cell(report.version)}: "
     head += f"{report.passed} of {len(report.checks)} checks passed on {numbers.count(report.rows, 'row')}"
+    if report.conversion:
+        head += f"; converted from {_cell(report.conversion.format)}: {_cell(report.conversion.counts.summary, 200)}"
     faults = [*report.failed, *report.warnings, *(check for check in report.checks if check.passed and check.note)]
     return _table(head, ("not passed", "failing", "first place or reason"), [_fault(check) for check in faults])
 

@@ -48,7 +48,7 @@ def test_the_table_is_the_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_the_page_names_what_a_child_process_inherits() -> None:
     listed = PAGE.partition("inherits")[2]
-    assert re.findall(r"`([A-Z_]+)`", listed) == list(PASSED_ON)
+    assert re.findall(r"`([A-Z0-9_]+)`", listed) == list(PASSED_ON)
 
 
 def test_every_variable_is_read_under_its_documented_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

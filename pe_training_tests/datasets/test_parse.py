@@ -50,16 +50,19 @@ def quickly(line: bytes) -> Any:
     metadata=st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=3),
     provenance=st.dictionaries(st.sampled_from(["processed_at", "processing_steps", "dedup_status", "x"]), VALUES, max_size=2),
     messages=st.none() | MESSAGES,
+    rejected=st.just("absent") | VALUES | MESSAGES,
     escaped=st.booleans(),
 )
 def test_the_fast_reader_agrees_with_the_strict_model_on_every_row(
-    metadata: dict[str, Any], provenance: dict[str, Any], messages: Any, escaped: Any
+    metadata: dict[str, Any], provenance: dict[str, Any], messages: Any, rejected: Any, escaped: Any
 ) -> None:
     row = copy.deepcopy(sample_rows()[0])
     row["metadata"] |= metadata
     row["metadata"]["provenance"] |= provenance
     if messages is not None:
         row["messages"] = messages
+    if rejected != "absent":
+        row["rejected"] = rejected
     line = json.dumps(row, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
     assert quickly(line) == strictly(line)
 
