@@ -7,7 +7,8 @@ MANIFEST ?= pe_training/samples/manifests/empathy-sft.yaml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-browser check up docs bench constraints clean
+BENCH ?= --rows 100000 --repeats 5
+.PHONY: help install demo test test-browser check up docs bench bench-datasets constraints clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | sort | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -48,6 +49,9 @@ up: install ## The Dagster UI with its daemon, on the same state
 
 bench: $(VENV)/.installed-dev ## Figures side by side with what else one would use
 	$(BIN)/python -m pe_training_tests.benchmarks
+
+bench-datasets: $(VENV)/.installed-dev ## A release accepted with every check, beside Hugging Face datasets and pandas with Great Expectations
+	$(BIN)/python -m pe_training_tests.benchmarks.datasets $(BENCH)
 
 docs: $(VENV)/.installed-dev ## Check that every command in the documentation works
 	$(BIN)/pytest pe_training_tests/test_documentation.py

@@ -72,14 +72,19 @@ def _moved(move: Move, *, dry_run: bool, state: State) -> Answer:
 def stages(
     line: Annotated[str | None, typer.Option(help="Only this model line, with its history.")] = None, as_json: AsJson = False
 ) -> Answer:
-    """Where every model line stands."""
+    """Where every model line stands, and the way out of a stage whose model comes from recalled data."""
+    from pe_training.lineage.recall import taints_of
+    from pe_training.lineage.substitutes import tainted_stages
     from pe_training.promotion.pointers import current, history
     from pe_training.views.lists import stages_view
 
     state = open_state()
-    pointers = [asdict(pointer) for pointer in current(state, line=line)]
+    held = current(state, line=line)
+    pointers = [asdict(found) | {"recalls": [recall.seq for recall in taints_of(state, found.checkpoint_id)]} for found in held]
     moves = [asdict(move) for move in history(state, line=line)] if line else []
-    return Answer(data={"stages": pointers, "history": moves}, show=lambda: [stages_view(pointers, moves)])
+    ways = tainted_stages(state, line=line)
+    data = {"stages": pointers, "history": moves, "tainted": [asdict(way) for way in ways]}
+    return Answer(data=data, show=lambda: [stages_view(pointers, moves, ways)])
 
 
 @answers

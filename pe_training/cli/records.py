@@ -34,17 +34,25 @@ def ls(
 @answers
 def show(identifier: Id, as_json: AsJson = False) -> Answer:
     """Show one record with its parents and files; a decision with every reason."""
+    from pe_training.datasets.accept import origins
+    from pe_training.datasets.record import DatasetVersion
+    from pe_training.lineage.recall import taints_of
     from pe_training.promotion.record import PromotionDecision
     from pe_training.views.console import decision_view
     from pe_training.views.lists import record_view
+    from pe_training.views.recalls import banner
 
-    registry = open_state().registry
+    state = open_state()
+    registry = state.registry
     whole = registry.resolve(identifier)
     files = [file.content() for file in registry.attachments(whole)]
-    data = {"id": whole, "content": json.loads(registry.body(whole)), "parents": registry.parents(whole), "files": files}
+    recalls = taints_of(state, whole)
+    named = {"recalls": [asdict(recall) for recall in recalls]}
+    parents = registry.parents(whole) | (origins(state, whole) if kind_of(whole) == DatasetVersion.kind else {})
+    data = {"id": whole, **named, "content": json.loads(registry.body(whole)), "parents": parents, "files": files}
     if kind_of(whole) == PromotionDecision.kind:
-        return Answer(data=data, show=lambda: [decision_view(registry.get(whole, PromotionDecision))])
-    return Answer(data=data, show=lambda: [record_view(data)])
+        return Answer(data=data, show=lambda: [*banner(recalls), decision_view(registry.get(whole, PromotionDecision))])
+    return Answer(data=data, show=lambda: [*banner(recalls), record_view(data)])
 
 
 @answers

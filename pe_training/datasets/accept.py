@@ -18,6 +18,8 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import short
 from pe_training.datasets.checks import judge
 from pe_training.datasets.policy import ReleasePolicy, load_release_policy
+from pe_training.datasets.read import verify_dataset
+from pe_training.datasets.recalled import recalls_over, taint_accepted_in
 from pe_training.datasets.record import DatasetVersion
 from pe_training.datasets.release import Release, read_head, read_release
 from pe_training.datasets.report import ValidationReport
@@ -64,12 +66,14 @@ class KnownRelease:
 
 
 def preview(path: Path, *, suites: SuitePrompts, state: State) -> Validated:
-    """A release judged by today's policy against the newest accepted version; stores nothing. ``suites``: what it must not hold."""
+    """A release judged by today's policy against the accepted version before it; stores nothing. ``suites``: what it must not hold."""
     from pe_training.datasets.text_scan import TextScan
 
     policy = policy_today(state)
     release = read_release(path, scan=TextScan.of(policy, suites))
-    previous = state.registry.latest(DatasetVersion, label=release.name)
+    with state.registry.reading() as connection:
+        previous_id = _before(connection, release.name, t.releases.c.digest == release.digest)
+    previous = state.registry.get(previous_id, DatasetVersion) if previous_id else None
     return Validated(release, judge(release, policy, previous=previous))
 
 
@@ -81,25 +85,30 @@ def policy_today(state: State) -> ReleasePolicy:
 def accept(path: Path, *, suites: SuitePrompts, state: State) -> Acceptance:
     """Validate, seal and register a release. The same bytes again give the stored outcome, whose shards are verified.
 
-    A release that was refused is judged anew when the policy (for example by a waiver) or an evaluation suite has changed since; the
-    refusal stays on record.
+    A release that was refused is judged anew when the policy (for example by a waiver) or an evaluation suite has changed since, and one
+    that was accepted when a waiver that it needed has lapsed; the outcome before stays on record.
     """
     head = read_head(path)
     with exclusive(state.settings.root / "locks" / f"accept-{head.name}.lock"):
         known = find_release(state, head.digest)
-        if known is None or _refused_by_other_rules(known, suites, state=state):
+        if known is None or _is_to_be_judged_anew(known, suites, state=state):
             release, report = preview(path, suites=suites, state=state)
-            _register(release, report, state=state)
+            _register(release, report, after=known, state=state)
             known = find_release(state, release.digest)
             assert known is not None
         return recall_outcome(known, state=state)
 
 
-def _refused_by_other_rules(known: KnownRelease, suites: SuitePrompts, *, state: State) -> bool:
+def _is_to_be_judged_anew(known: KnownRelease, suites: SuitePrompts, *, state: State) -> bool:
+    report = stored_report(known.report_digest, state=state)
     if known.outcome == "accepted":
-        return False
-    report = ValidationReport.model_validate_json(state.artifacts.get(known.report_digest))
+        return bool(report.lapsed(now().date()))
     return (report.policy, report.suites) != (policy_today(state).content_digest, suites.digests)
+
+
+def stored_report(digest: str, *, state: State) -> ValidationReport:
+    """A report from the store. Raises not_found or corrupt where it is not what was stored."""
+    return ValidationReport.model_validate_json(state.artifacts.get(digest))
 
 
 def find_release(state: State, digest: str) -> KnownRelease | None:
@@ -115,7 +124,7 @@ def _newest(connection: sa.Connection, digest: str) -> KnownRelease | None:
 
 def recall_outcome(known: KnownRelease, *, state: State) -> Acceptance:
     """The stored outcome with its report. Raises corrupt where the report or a shard is missing or damaged."""
-    report = ValidationReport.model_validate_json(state.artifacts.get(known.report_digest))
+    report = stored_report(known.report_digest, state=state)
     dataset = state.registry.get(known.dataset_id, DatasetVersion) if known.dataset_id else None
     for shard in dataset.shards if dataset else ():
         try:
@@ -150,13 +159,34 @@ def resolve_version(state: State, *, name: str, version: str) -> DatasetVersion:
     raise PeError(Kind.NOT_FOUND, f"no accepted version {version!r} of dataset {name!r}{refused}", hint=hint)
 
 
-def _register(release: Release, report: ValidationReport, *, state: State) -> None:
+def origins(state: State, dataset_id: str) -> dict[str, str]:
+    """What a version was made from: the digest of the newest ``release`` accepted as it, and the version that was the newest before."""
+    r = t.releases.c
+    query = sa.select(r.digest.label("release"), r.previous_id.label("previous")).where(r.dataset_id == dataset_id, r.outcome == "accepted")
+    with state.registry.reading() as connection:
+        row = connection.execute(query.order_by(r.seq.desc()).limit(1)).first()
+    return {role: str(found) for role, found in row._mapping.items() if found} if row else {}
+
+
+def _before(connection: sa.Connection, name: str, mine: sa.ColumnElement[bool]) -> str | None:
+    """The version of a dataset that was the newest when what ``mine`` selects was first accepted, or is now where it was not."""
+    r = t.releases.c
+    first = connection.execute(sa.select(sa.func.min(r.seq)).where(mine, r.outcome == "accepted")).scalar()
+    query = sa.select(r.dataset_id).where(r.name == name, r.outcome == "accepted").order_by(r.seq.desc()).limit(1)
+    found = connection.execute(query if first is None else query.where(r.seq < first)).scalar()
+    return str(found) if found else None
+
+
+def _register(release: Release, report: ValidationReport, *, after: KnownRelease | None, state: State) -> None:
     report_digest = state.artifacts.put_bytes(report.model_dump_json().encode())
     dataset = seal(release.rows, name=release.name, store=state.artifacts) if report.accepted else None
+    registered = state.registry.find(dataset.id, DatasetVersion) if dataset else None
+    if registered is not None and registered != dataset:
+        verify_dataset(registered, state=state)  # an id names rows, not files: what is there must be these rows too
+    covered = recalls_over(dataset, state=state) if dataset else {}
     with state.registry.writing() as connection:
-        known = _newest(connection, release.digest)
-        if known and (known.outcome == "accepted" or known.report_digest == report_digest):
-            return
+        if _newest(connection, release.digest) != after:
+            return  # somebody else has judged it meanwhile
         if dataset is not None:
             _refuse_second_meaning(connection, release, dataset)
             state.registry.put_in(connection, dataset)
@@ -169,8 +199,11 @@ def _register(release: Release, report: ValidationReport, *, state: State) -> No
                 dataset_id=dataset.id if dataset else None,
                 report_digest=report_digest,
                 at=stamp(now()),
+                previous_id=_before(connection, release.name, t.releases.c.dataset_id == dataset.id) if dataset else None,
             )
         )
+        if dataset is not None:
+            taint_accepted_in(connection, dataset, known=covered, store=state.artifacts)  # after the insert: see taints.py
 
 
 def _refuse_second_meaning(connection: sa.Connection, release: Release, dataset: DatasetVersion) -> None:

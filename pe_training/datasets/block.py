@@ -12,11 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pe_training.datasets.near_duplicates import PERMUTATIONS
 from pe_training.datasets.parse import NotARowError, ParsedRow, Profile, parse_row
 from pe_training.datasets.text_scan import TextScan
-
-SIGNATURE_BYTES = 4 * PERMUTATIONS
 
 
 class Complaint(NamedTuple):
@@ -40,7 +37,8 @@ class Block:
     redaction: bytes = b""  # (n,) float32
     digests: bytes = b""  # 32 a row
     contents: bytes = b""  # 32 a row
-    signatures: bytes = b""  # SIGNATURE_BYTES a row
+    signatures: bytes = b""  # (n, PERMUTATIONS) uint32
+    sketches: bytes = b""  # (n, 1 + bands) uint64
     sizes: array[int] = field(default_factory=lambda: array("I"))  # of the canonical JSON
     canonical: bytes = b""
     labels: Counter[tuple[str, str, str]] = field(default_factory=Counter)  # label, split, value
@@ -71,6 +69,7 @@ def read_block(lines: Sequence[tuple[int, bytes]], *, file: int, scan: TextScan)
     block.digests = b"".join([row.digest for row in rows])
     block.contents = b"".join([row.content for row in rows])
     block.signatures = texts.signatures.tobytes()
+    block.sketches = texts.sketches.tobytes()
     block.canonical = b"".join([row.canonical for row in rows])
     block.personal = texts.counted
     return block

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
+from pe_training.core.progress import progress
 from pe_training.datasets.balance import balance_checks
 from pe_training.datasets.policy import ReleasePolicy
 from pe_training.datasets.record import SPLITS, DatasetVersion
 from pe_training.datasets.release import MISSING, Release
 from pe_training.datasets.release_manifest import MANIFEST
-from pe_training.datasets.report import CHECKS, MAX_EXAMPLES, Check, Problem, ValidationReport, check_result
+from pe_training.datasets.report import CHECKS, MAX_EXAMPLES, Check, Excuse, Problem, ValidationReport, check_result
 from pe_training.datasets.row_table import TableRow, having
 
 if TYPE_CHECKING:
@@ -27,15 +29,15 @@ def judge(release: Release, policy: ReleasePolicy, *, previous: DatasetVersion |
     from pe_training.datasets.expectations import expectation_checks
     from pe_training.datasets.text_checks import text_checks
 
-    found = {
-        check.name: check
-        for check in (
-            *_set_checks(release, policy),
-            *expectation_checks(release.rows, policy),
-            *balance_checks(release.rows, policy, previous=previous),
-            *text_checks(release.rows, policy, passed_over=release.scan.suites.passed_over),
-        )
-    }
+    found: dict[str, Check] = {}
+    for check in chain(
+        _set_checks(release, policy),
+        balance_checks(release.rows, policy, previous=previous),
+        text_checks(release.rows, policy, passed_over=release.scan.suites.passed_over),
+        expectation_checks(release.rows, policy),
+    ):
+        found[check.name] = check
+        progress("checking", len(found), len(CHECKS))
     assert found.keys() == set(CHECKS), found.keys() ^ set(CHECKS)
     checks = tuple(_weighed(found[name], release, policy) for name in CHECKS)
     return ValidationReport(
@@ -59,7 +61,8 @@ def _weighed(check: Check, release: Release, policy: ReleasePolicy) -> Check:
     for waiver in policy.waivers:
         if waiver.covers(check=check.name, failing=check.failing, dataset=release.name, version=release.version):
             note = f"waived by {waiver.owner} until {waiver.expires}: {waiver.reason}"
-            return found.model_copy(update={"waived": True, "note": note})
+            excuse = Excuse(owner=waiver.owner, reason=waiver.reason, expires=waiver.expires)
+            return found.model_copy(update={"waived": True, "excuse": excuse, "note": note})
     return found
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,14 +43,14 @@ _FIELDS = {  # check -> field of the row, what is wrong there
 }
 
 
-def expectation_checks(rows: RowTable, policy: ReleasePolicy) -> list[Check]:
+def expectation_checks(rows: RowTable, policy: ReleasePolicy) -> Iterator[Check]:
     """One check per expectation over all rows."""
     scores = np.unique(rows.quality_scores[~np.isnan(rows.quality_scores)])
     suite = gx.ExpectationSuite(name="rows", expectations=_expectations(policy))
     result = _batch(_table(rows.profiles, scores, policy)).validate(
         suite, result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["at"], "return_unexpected_index_query": False}
     )
-    return [_check(found, rows, scores) for found in result.results]
+    yield from (_check(found, rows, scores) for found in result.results)
 
 
 def _expectations(policy: ReleasePolicy) -> list[Any]:

@@ -23,7 +23,7 @@ WINDOW = 32  # neighbours looked at in a bucket, so that rows of one template co
 RECALL_AT_THRESHOLD = 0.98  # of pairs at the threshold, the least share that banding proposes
 _NOTHING = np.uint32(2**32 - 1)  # what rensa gives for no shingles
 _MANY = -1  # group of a signature that several groups have
-_CHUNK = 65_536
+_CHUNK = 8_192
 
 Signatures: TypeAlias = npt.NDArray[np.uint32]
 Rows: TypeAlias = npt.NDArray[np.int64]
@@ -86,32 +86,32 @@ def band_width(threshold: float) -> int:
 def band_keys(of: Signatures, *, width: int) -> Hashes:
     """One 64-bit key a band: shape [rows, PERMUTATIONS // width]. Equal keys propose a pair."""
     bands = PERMUTATIONS // width
-    keys = np.empty((len(of), bands), dtype=np.uint64)
-    salt = _multipliers(bands)
-    for start in range(0, len(of), _CHUNK):
-        part = of[start : start + _CHUNK, : bands * width].astype(np.uint64).reshape(-1, bands, width)
-        keys[start : start + _CHUNK] = _fold(part) ^ salt
-    return keys
+    return _fold(of[:, : bands * width].reshape(-1, bands, width)) ^ _multipliers(bands)
 
 
-def near_pairs(of: Signatures, groups: Sequence[Hashable], *, threshold: float, limit: int) -> NearMatches:
+def sketches(of: Signatures, *, threshold: float) -> Hashes:
+    """What pairs are proposed by: shape [rows, 1 + bands], the key of the whole signature and then those of its bands."""
+    return np.concatenate([_fold(of)[:, np.newaxis], band_keys(of, width=band_width(threshold))], axis=1)
+
+
+def near_pairs(of: Signatures, sketched: Hashes, groups: Sequence[Hashable], *, threshold: float, limit: int) -> NearMatches:
     """Rows whose estimated Jaccard similarity to a row of another group is at least the threshold.
 
-    ``of`` is [rows, PERMUTATIONS]; ``groups`` names each row's split. Equal signatures are one from the start. Estimates have a standard
-    error of sqrt(J(1-J)/128): 0.035 at 0.8, so a pair right at the threshold is found half of the time, one 0.07 above it 97 times in 100.
+    ``of`` is [rows, PERMUTATIONS] and read only where pairs are proposed, so it may lie on the disk; ``sketched`` are its :func:`sketches`
+    for the same threshold; ``groups`` names each row's split. Equal signatures are one from the start. Estimates have a standard error of
+    sqrt(J(1-J)/128): 0.035 at 0.8, so a pair right at the threshold is found half of the time, one 0.07 above it 97 times in 100.
     Time grows with rows times :data:`WINDOW`, memory with rows. At most ``limit`` pairs are returned, in order of row.
     """
-    assert len(of) == len(groups), (len(of), len(groups))
+    assert len(of) == len(sketched) == len(groups), (len(of), len(sketched), len(groups))
     codes = _codes(groups)
-    rows = np.flatnonzero(~(of == _NOTHING).all(axis=1))
-    _, first, member = np.unique(_row_keys(of, rows), return_index=True, return_inverse=True)
-    first_rows = rows[first]
+    rows = np.flatnonzero(sketched[:, 0] != _key_of_nothing())
+    _, first, member = np.unique(sketched[rows, 0], return_index=True, return_inverse=True)
     low = np.full(len(first), np.iinfo(np.int64).max)
     high = np.full(len(first), _MANY)
     np.minimum.at(low, member, codes[rows])
     np.maximum.at(high, member, codes[rows])
     group = np.where(low == high, low, _MANY)
-    distinct = of[first_rows]
+    distinct = _Distinct(of, rows[first], keys=sketched[rows[first], 1:])
     similarity = np.zeros(len(first), dtype=np.float64)
     partner = np.full(len(first), -1, dtype=np.int64)
     several = group == _MANY
@@ -129,9 +129,28 @@ def near_pairs(of: Signatures, groups: Sequence[Hashable], *, threshold: float, 
     return NearMatches(rows=len(flagged), pairs=tuple(pairs), capped=capped)
 
 
-def _match(distinct: Signatures, group: Rows, *, threshold: float, similarity: npt.NDArray[np.float64], partner: Rows) -> int:
+@dataclass(frozen=True)
+class _Distinct:
+    """Signatures that differ, left where they lie: they may be many more than memory should hold."""
+
+    of: Signatures
+    rows: Rows
+    keys: Hashes  # of the bands
+
+    def similarities(self, one: Rows, other: Rows) -> npt.NDArray[np.float64]:
+        """Estimated Jaccard similarity of pairs, by their place among the distinct."""
+        equal: npt.NDArray[np.bool_] = self.of[self.rows[one]] == self.of[self.rows[other]]
+        return np.asarray(equal.mean(axis=1), dtype=np.float64)
+
+
+@cache
+def _key_of_nothing() -> np.uint64:
+    return np.uint64(_fold(np.full((1, PERMUTATIONS), _NOTHING, dtype=np.uint32))[0])
+
+
+def _match(distinct: _Distinct, group: Rows, *, threshold: float, similarity: npt.NDArray[np.float64], partner: Rows) -> int:
     """Fill in the best partner of each signature, bucket by bucket; say how many buckets were larger than the window."""
-    keys = band_keys(distinct, width=band_width(threshold))
+    keys = distinct.keys
     capped = 0
     for band in range(keys.shape[1]):
         # Within a bucket, those that share the next band too stand side by side: the window sees the likeliest first.
@@ -152,11 +171,11 @@ def _match(distinct: Signatures, group: Rows, *, threshold: float, similarity: n
 
 
 def _keep_best(
-    distinct: Signatures, one: Rows, other: Rows, *, threshold: float, similarity: npt.NDArray[np.float64], partner: Rows
+    distinct: _Distinct, one: Rows, other: Rows, *, threshold: float, similarity: npt.NDArray[np.float64], partner: Rows
 ) -> None:
     for start in range(0, len(one), _CHUNK):
         left, right = one[start : start + _CHUNK], other[start : start + _CHUNK]
-        score = (distinct[left] == distinct[right]).mean(axis=1)
+        score = distinct.similarities(left, right)
         near = score >= threshold
         left, right, score = left[near], right[near], score[near]
         for mine, theirs in ((left, right), (right, left)):
@@ -166,16 +185,9 @@ def _keep_best(
             similarity[mine_up[better]], partner[mine_up[better]] = score_up[better], theirs_up[better]
 
 
-def _row_keys(of: Signatures, rows: Rows) -> Hashes:
-    keys = np.empty(len(rows), dtype=np.uint64)
-    for start in range(0, len(rows), _CHUNK):
-        keys[start : start + _CHUNK] = _fold(of[rows[start : start + _CHUNK]].astype(np.uint64))
-    return keys
-
-
-def _fold(values: Hashes) -> Hashes:
+def _fold(values: npt.NDArray[np.unsignedinteger]) -> Hashes:
     """One 64-bit number of the last axis: multilinear hashing (Lemire, Kaser 2014), the high bits folded onto the low."""
-    total = (values * _multipliers(values.shape[-1])).sum(axis=-1, dtype=np.uint64)
+    total = (values.astype(np.uint64) * _multipliers(values.shape[-1])).sum(axis=-1, dtype=np.uint64)
     return np.asarray(total ^ (total >> np.uint64(31)), dtype=np.uint64)
 
 

@@ -79,9 +79,10 @@ _STREET = re.compile(
 )
 _SEPARATORS = str.maketrans("", "", " -")
 _OF_DIGITS = re.compile(r"[^\d]")
-_DIGITS = "0123456789"
+_NO_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
 _NUMBER = re.compile(r"\d+")
 _LINKED = ("@", "://", "=", ".com/", ".me/", "(at", "( at", "[at", "[ at")
+_LINKING = "@=/(["  # each of them has one of these, which is found at once
 _WINDOW = 80  # characters on either side of a number: the longest street, the farthest keyword
 
 
@@ -92,8 +93,8 @@ def findings(text: str, *, phones: PhoneBook) -> dict[str, int]:
     """
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)  # full-width digits and letters
-    digits = sum(text.count(digit) for digit in _DIGITS)
-    linked = any(sign in text for sign in _LINKED)
+    digits = len(text.encode("utf-8", "surrogatepass").translate(None, _NO_DIGITS))
+    linked = any(letter in text for letter in _LINKING) and any(sign in text for sign in _LINKED)
     if not digits and not linked:
         return {}
     text = without_markers(text)

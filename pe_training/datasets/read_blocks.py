@@ -20,7 +20,7 @@ from pe_training.datasets.block import Block, Complaint, read_block
 from pe_training.datasets.shard_lines import UnreadableError, shard_lines
 from pe_training.datasets.text_scan import TextScan
 
-BLOCK_BYTES = 2 << 20
+BLOCK_BYTES = 1 << 20
 BLOCK_ROWS = 4_000
 SMALL_BYTES = 32 << 20  # read here, without other processes
 
@@ -36,7 +36,7 @@ class Lines(NamedTuple):
 def read_blocks(shards: Sequence[Path | None], *, scan: TextScan) -> Iterator[tuple[int, Block]]:
     """Every block with the number of its shard. ``None`` stands for a shard that is not there. Raises infrastructure."""
     total = sum(path.stat().st_size for path in shards if path)
-    workers = len(os.sched_getaffinity(0)) if total > SMALL_BYTES else 1
+    workers = _cores() if total > SMALL_BYTES else 1
     blocks = _here(shards, scan) if workers == 1 else _elsewhere(shards, scan, workers)
     read = 0
     for lines, block in blocks:
@@ -45,6 +45,11 @@ def read_blocks(shards: Sequence[Path | None], *, scan: TextScan) -> Iterator[tu
         if lines.broken:
             block.complaints.append(lines.broken)
         yield lines.file, block
+
+
+def _cores() -> int:
+    """How many this process may use; macOS cannot say that of a process, only of the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cut(shards: Sequence[Path | None]) -> Iterator[Lines]:

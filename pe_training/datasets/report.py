@@ -5,6 +5,7 @@ The list of checks is here so that the asset graph can declare them without load
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Literal
 
 from pydantic import Field
@@ -31,6 +32,14 @@ class Problem(Frozen):
     message: str
 
 
+class Excuse(Frozen):
+    """The waiver that excuses a failure, as the policy wrote it."""
+
+    owner: str
+    reason: str
+    expires: date  # the last day on which it holds
+
+
 class Check(Frozen):
     """One check: what was observed against what is allowed."""
 
@@ -39,6 +48,7 @@ class Check(Frozen):
     passed: bool  # no fault was found; see `judged`
     judged: bool = True  # False: there was nothing to look at, and the note says why
     waived: bool = False
+    excuse: Excuse | None = None  # by what it is waived; a report of an older version of this code names it in the note only
     note: str | None = None  # what was not looked at and why, or by which waiver a failure is excused
     observed: float
     threshold: float
@@ -86,6 +96,11 @@ class ValidationReport(Frozen):
     def passed(self) -> int:
         """How many checks had something to judge and found no fault."""
         return sum(check.judged and check.passed for check in self.checks)
+
+    def lapsed(self, day: date) -> tuple[Check, ...]:
+        """The failures that stood in the way but for a waiver, and whose waiver does not hold on ``day`` or is not known."""
+        excused = (check for check in self.checks if check.waived and check.severity == "error")
+        return tuple(check for check in excused if check.excuse is None or check.excuse.expires < day)
 
     @property
     def warnings(self) -> tuple[Check, ...]:

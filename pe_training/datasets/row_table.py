@@ -120,7 +120,7 @@ class RowTable(Sequence[TableRow]):
         self.personal: Counter[str] = Counter()  # kind of personal data -> how often it was found
         self.labels: dict[str, Counter[tuple[str, str]]] = {}  # label -> (split, value) -> rows
         self.free_text: set[str] = set()  # labels with too many values to be names; they are not counted
-        self._digests, self._contents = bytearray(), bytearray()
+        self._digests, self._contents, self._sketches = bytearray(), bytearray(), bytearray()
         self._spool, self._signatures = Spool(), Spool()
 
     def extend(self, block: Block) -> None:
@@ -133,6 +133,7 @@ class RowTable(Sequence[TableRow]):
         self._redaction += block.redaction
         self._digests += block.digests
         self._contents += block.contents
+        self._sketches += block.sketches
         self._starts.extend(islice(accumulate(block.sizes, initial=self._starts[-1]), 1, None))
         self._spool.write(block.canonical)
         self._signatures.write(block.signatures)
@@ -216,6 +217,12 @@ class RowTable(Sequence[TableRow]):
         from pe_training.datasets.near_duplicates import PERMUTATIONS
 
         return np.frombuffer(self._signatures.map(), dtype=np.uint32).reshape(-1, PERMUTATIONS)
+
+    def sketches(self) -> NDArray[np.uint64]:
+        """(n, 1 + bands) what near-duplicates are proposed by."""
+        import numpy as np
+
+        return np.frombuffer(self._sketches, dtype=np.uint64).reshape(len(self), -1) if len(self) else np.zeros((0, 2), dtype=np.uint64)
 
     def spoken(self, index: int) -> str:
         """What user and assistant say in a row."""

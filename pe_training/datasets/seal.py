@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pe_training.core.ids import digest_bytes
+from pe_training.core.progress import progress
 from pe_training.datasets.record import SPLITS, DatasetVersion, Shard, Split, Statistics
 from pe_training.datasets.row_table import RowTable
 from pe_training.storage.artifacts import ArtifactStore
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 MAX_SHARD_ROWS = 50_000
 ROW_GROUP_ROWS = 1_000
-TEXT_COLUMNS = ("row_digest", "family", "split", "license_tag", "phase", "content_hash")
+TEXT_COLUMNS = ("row_digest", "family", "split", "license_tag", "phase", "content_hash", "source_key")
 
 
 def root_of(digests: Iterable[str]) -> str:
@@ -62,6 +63,7 @@ def _shards(rows: RowTable, order: Sequence[int], *, split: str, store: Artifact
         data = _parquet(rows, part)
         path = f"data/{split}-{number:05d}.parquet"
         yield Shard(path=path, split=split, rows=len(part), digest=store.put_bytes(data), size_bytes=len(data))
+        progress(f"sealing {split}", start + len(part), len(order))
 
 
 def _parquet(rows: RowTable, order: Sequence[int]) -> bytes:
@@ -71,7 +73,7 @@ def _parquet(rows: RowTable, order: Sequence[int]) -> bytes:
     file = io.BytesIO()
     with pq.ParquetWriter(
         file, _schema(), version="2.6", data_page_version="1.0", compression="zstd", compression_level=3,
-        use_dictionary=["family", "split", "license_tag", "phase"], write_statistics=True, store_schema=False,
+        use_dictionary=["family", "split", "license_tag", "phase", "source_key"], write_statistics=True, store_schema=False,
     ) as writer:  # fmt: skip
         for start in range(0, len(order), ROW_GROUP_ROWS):
             writer.write_table(_table(rows, order[start : start + ROW_GROUP_ROWS]), row_group_size=ROW_GROUP_ROWS)
@@ -83,7 +85,8 @@ def _schema() -> pa.Schema:
 
     turns = pa.list_(pa.struct([pa.field("role", pa.string()), pa.field("content", pa.string())]))
     text = [pa.field(name, pa.string(), nullable=False) for name in (*TEXT_COLUMNS, "labels", "group", "metadata")]
-    return pa.schema([*text[:6], pa.field("messages", turns, nullable=False), *text[6:], pa.field("rejected", turns)])
+    at = len(TEXT_COLUMNS)
+    return pa.schema([*text[:at], pa.field("messages", turns, nullable=False), *text[at:], pa.field("rejected", turns)])
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -91,7 +94,8 @@ class _Message(msgspec.Struct, gc=False):
     content: str
 
 
-class _Labels(msgspec.Struct, gc=False):
+class _Metadata(msgspec.Struct, gc=False):
+    source_key: str
     labels: msgspec.Raw = msgspec.Raw(b"{}")
     group: msgspec.Raw = msgspec.Raw(b"{}")
 
@@ -103,7 +107,7 @@ class _Sealed(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(_Sealed).decode
-_decode_labels = msgspec.json.Decoder(_Labels).decode
+_decode_metadata = msgspec.json.Decoder(_Metadata).decode
 
 
 def _table(rows: RowTable, order: Sequence[int]) -> pa.Table:
@@ -112,7 +116,7 @@ def _table(rows: RowTable, order: Sequence[int]) -> pa.Table:
 
     schema = _schema()
     content = [_decode(rows.canonical(index)) for index in order]
-    labels = [_decode_labels(row.metadata) for row in content]
+    metadata = [_decode_metadata(row.metadata) for row in content]
     profiles = [rows[index].profile for index in order]
     columns: dict[str, Any] = {
         "row_digest": [rows.digest(index) for index in order],
@@ -121,9 +125,10 @@ def _table(rows: RowTable, order: Sequence[int]) -> pa.Table:
         "license_tag": [profile.license_tag for profile in profiles],
         "phase": [profile.phase for profile in profiles],
         "content_hash": [rows.content_hash(index) for index in order],
+        "source_key": [row.source_key for row in metadata],
         "messages": _turns([row.messages for row in content]),
-        "labels": [bytes(row.labels).decode() for row in labels],
-        "group": [bytes(row.group).decode() for row in labels],
+        "labels": [bytes(row.labels).decode() for row in metadata],
+        "group": [bytes(row.group).decode() for row in metadata],
         "metadata": [bytes(row.metadata).decode() for row in content],
         "rejected": [None if row.rejected is None else [(m.role, m.content) for m in row.rejected] for row in content],
     }

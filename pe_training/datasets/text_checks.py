@@ -34,9 +34,8 @@ def text_checks(rows: RowTable, policy: ReleasePolicy, *, passed_over: Mapping[s
 def _near_duplicates(rows: RowTable, policy: ReleasePolicy) -> Check:
     """Rows that a row of another split nearly repeats, or repeats: a test that was trained on measures memory."""
     splits = [profile.split for profile in rows.profiles]
-    found = near_pairs(
-        rows.signatures(), [splits[of] for of in rows.profile_of.tolist()], threshold=policy.near_duplicate_similarity, limit=MAX_EXAMPLES
-    )
+    groups = [splits[of] for of in rows.profile_of.tolist()]
+    found = near_pairs(rows.signatures(), rows.sketches(), groups, threshold=policy.near_duplicate_similarity, limit=MAX_EXAMPLES)
     problems = [
         _problem(
             "near_duplicates", rows.where(pair.row), "messages",

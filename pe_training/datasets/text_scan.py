@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
-import rensa  # type: ignore[import-untyped]
 
 from pe_training.datasets.contamination import SuiteIndex
-from pe_training.datasets.near_duplicates import Signatures, signatures_of_flat
+from pe_training.datasets.near_duplicates import Signatures, signatures_of_flat, sketches
 from pe_training.datasets.personal_data import PhoneBook, findings
 from pe_training.datasets.policy import ReleasePolicy
 from pe_training.datasets.redaction import redacted_share
-from pe_training.datasets.shingles import SHINGLE_WORDS, Hashes, Turn, runs, shingles, words
+from pe_training.datasets.shingles import SHINGLE_WORDS, Hashes, Turn, hash_words, normal, runs, shingles
 from pe_training.datasets.suite_prompts import SuitePrompts
 
 
@@ -32,6 +30,7 @@ class TextFacts:
     suites: tuple[str | None, ...]  # the evaluation suite whose prompt the row repeats
     redaction: npt.NDArray[np.float32]  # (n,) share of the text that was cut away
     signatures: Signatures  # (n, PERMUTATIONS)
+    sketches: Hashes  # of the signatures: (n, 1 + bands)
     counted: Counter[str]  # kind of personal data -> how often, in all rows
 
 
@@ -57,11 +56,13 @@ class TextScan:
         for kinds in found:
             counted.update(kinds)
         said = _Words.of(dialogues)
+        signatures = said.without_system().signatures()
         return TextFacts(
             personal=tuple([",".join(kinds) for kinds in found]),
             suites=tuple(self._suites(dialogues, said)),
             redaction=np.array([redacted_share(text) for text in texts], dtype=np.float32),
-            signatures=said.without_system().signatures(),
+            signatures=signatures,
+            sketches=sketches(signatures, threshold=self.suites.threshold),
             counted=counted,
         )
 
@@ -84,9 +85,10 @@ class _Words:
     @classmethod
     def of(cls, dialogues: Sequence[Sequence[Turn]]) -> _Words:
         turns = [(row, role, content) for row, dialogue in enumerate(dialogues) for role, content in dialogue]
-        hashed = rensa.RMinHash.hash_token_sets([words(content) for _, _, content in turns])
-        lengths = [len(found) for found in hashed]
-        flat = np.fromiter(chain.from_iterable(hashed), dtype=np.uint64, count=sum(lengths))
+        parts = [normal(content) for _, _, content in turns]
+        flat, starts = hash_words(b"\n".join(parts))
+        turn_starts = np.cumsum([0, *[len(part) + 1 for part in parts]])
+        lengths = np.diff(np.searchsorted(starts, turn_starts)).tolist()
         row_of = np.repeat(np.array([row for row, _, _ in turns], dtype=np.int64), lengths)
         listed = tuple((row, role, length) for (row, role, _), length in zip(turns, lengths, strict=True))
         return cls(rows=len(dialogues), hashes=flat, row_of=row_of, turns=listed)

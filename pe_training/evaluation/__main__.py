@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from pe_training.datasets.gate import require_untainted
 from pe_training.evaluation.record import EvaluationReport
 from pe_training.evaluation.request import evaluation_request
 from pe_training.manifests.record import ResolvedManifest
@@ -18,6 +19,7 @@ def evaluate(work: Work) -> None:
     checkpoint_id, manifest_id = work.arguments
     checkpoint = state.registry.get(checkpoint_id, Checkpoint)
     manifest = state.registry.get(manifest_id, ResolvedManifest)
+    require_untainted(checkpoint.id, manifest.id, state=state, route="evaluation")
     request = evaluation_request(checkpoint, manifest)
     lock = state.settings.root / "locks" / f"ev_{request.removeprefix('sha256:')[:32]}.lock"
     with exclusive(lock, busy=f"this evaluation of {checkpoint_id} is already under way"):

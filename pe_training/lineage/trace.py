@@ -1,6 +1,6 @@
 """Where a record came from, and what was made from it, as a tree read from the registry's links.
 
-Nothing here reads a record's body: a trace costs one indexed look per node, whatever the registry holds. Damage does not stop
+Nothing here reads a record's body: a trace costs a few indexed looks per node, whatever the registry holds. Damage does not stop
 it; a link to a record that is gone shows as a missing node, and ``verify.py`` says more.
 """
 
@@ -17,6 +17,7 @@ from pe_training.core.ids import kind_of, short
 from pe_training.storage import tables as t
 from pe_training.storage.registry import PAGE_ROWS
 from pe_training.storage.state import State
+from pe_training.storage.taints import taints_in
 
 MAX_DEPTH = 8  # the chain has six links
 Links = list[tuple[str, str]]  # role, id
@@ -33,6 +34,7 @@ class Tree:
     children: tuple[Tree, ...] = ()
     missing: bool = False  # linked to, but not in the registry
     truncated: bool = False  # has more below it than is shown
+    recalls: tuple[int, ...] = ()  # the recalls that taint it
 
 
 def trace_up(state: State, identifier: str, *, depth: int = MAX_DEPTH) -> Tree:
@@ -66,11 +68,13 @@ def children_query(parent: str, *, limit: int) -> sa.Select[tuple[str, str]]:
     return sa.select(t.edges.c.role, t.edges.c.child).where(t.edges.c.parent == parent).order_by(t.edges.c.child).limit(limit)
 
 
-def release_query(name: str, dataset_id: str) -> sa.Select[tuple[str, str, str, str, str]]:
+def release_query(name: str, dataset_id: str) -> sa.Select[tuple[str, str, str, str, str, str]]:
     """The releases of a dataset's name that were sealed as this version, first one first."""
     r = t.releases.c
     return (
-        sa.select(r.digest, r.name, r.version, r.outcome, r.report_digest).where(r.name == name, r.dataset_id == dataset_id).order_by(r.seq)
+        sa.select(r.digest, r.name, r.version, r.outcome, r.report_digest, r.previous_id)
+        .where(r.name == name, r.dataset_id == dataset_id)
+        .order_by(r.seq)
     )
 
 
@@ -93,14 +97,24 @@ def _walk(
     shown = found[:limit] if depth > 0 else []
     children = [_walk(connection, links, other, role=name, depth=depth - 1, limit=limit) for name, other in shown]
     if kind == "ds" and links is _parents:
-        children += _releases(connection, label, identifier)
-    return Tree(id=identifier, kind=kind, label=label, role=role, children=tuple(children), truncated=len(shown) < len(found))
+        children += _origins(connection, label, identifier)
+    recalls = tuple(recall.seq for recall in taints_in(connection, identifier))
+    return Tree(
+        id=identifier, kind=kind, label=label, role=role, children=tuple(children), truncated=len(shown) < len(found), recalls=recalls
+    )
 
 
 def _parents(connection: sa.Connection, child: str) -> Links:
     return [(row.role, row.parent) for row in connection.execute(parents_query(child))]
 
 
-def _releases(connection: sa.Connection, name: str, dataset_id: str) -> list[Tree]:
-    rows = connection.execute(release_query(name, dataset_id))
-    return [Tree(id=row.digest, kind="release", label=f"{row.name} {row.version} ({row.outcome})", role="release") for row in rows]
+def _origins(connection: sa.Connection, name: str, dataset_id: str) -> list[Tree]:
+    """The releases that became a version, each once, and the version that was the newest before it, without its own past."""
+    rows = {row.digest: row for row in connection.execute(release_query(name, dataset_id))}
+    found = [
+        Tree(id=row.digest, kind="release", label=f"{row.name} {row.version} ({row.outcome})", role="release") for row in rows.values()
+    ]
+    for previous in sorted({row.previous_id for row in rows.values() if row.previous_id}):
+        recalls = tuple(recall.seq for recall in taints_in(connection, previous))
+        found.append(Tree(id=previous, kind="ds", label=f"{name} (the version before)", role="previous", recalls=recalls))
+    return found

@@ -13,6 +13,7 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_json
 from pe_training.core.records import Attachment
 from pe_training.datasets.accept import resolve_version
+from pe_training.datasets.gate import require_trainable
 from pe_training.datasets.record import DatasetVersion
 from pe_training.manifests.base_models import locate
 from pe_training.manifests.record import ResolvedManifest
@@ -27,8 +28,9 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def resolve(spec: Manifest, *, state: State) -> ResolvedManifest:
-    """Pin everything that ``spec`` points at. Keeps files, registers nothing."""
+    """Pin everything that ``spec`` points at. Keeps files, registers nothing. Raises refused for data that may not be used."""
     dataset = resolve_version(state, name=spec.dataset.name, version=spec.dataset.version)
+    require_trainable(dataset, state=state, route="manifest", subject=spec.name)
     _check_mixture(spec, dataset)
     policy = _policy_file(spec, state.settings)
     suites = {name: _suite_files(name, state.settings) for name in sorted(spec.evaluation.suites)}

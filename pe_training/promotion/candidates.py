@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import kind_of, short
+from pe_training.datasets.gate import require_untainted
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.manifests.resolve import with_policy
 from pe_training.promotion.inputs import check_inputs
@@ -20,9 +21,10 @@ from pe_training.training.record import Checkpoint
 
 
 def decision_for_stage(checkpoint_id: str, stage: Stage, *, state: State) -> PromotionDecision:
-    """Judge the checkpoint's newest report for ``stage``; the stored decision where there is one. Raises not_found, input."""
+    """Judge the checkpoint's newest report for ``stage``; the stored decision where there is one. Raises not_found, input, refused."""
     if kind_of(checkpoint_id) != Checkpoint.kind:
         raise PeError(Kind.INPUT, f"{short(checkpoint_id)} is not a checkpoint", where=checkpoint_id, hint="`pe ls ck` lists checkpoints")
+    require_untainted(checkpoint_id, state=state, route="promotion")
     judged = _newest_decision(checkpoint_id, state=state)
     policy = policy_for(stage, settings=state.settings)
     manifest = with_policy(state.registry.get(judged.manifest_id, ResolvedManifest), policy, state=state)

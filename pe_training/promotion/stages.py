@@ -7,13 +7,15 @@ its own numbers. The ``plan_*`` functions do all of that and stop before the swa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import sqlalchemy as sa
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import short
 from pe_training.core.records import Record
+from pe_training.datasets.gate import remembering, require_untainted, require_untainted_in
 from pe_training.evaluation.record import EvaluationReport
 from pe_training.promotion.pointers import (
     Action,
@@ -35,8 +37,9 @@ from pe_training.training.record import Checkpoint
 def enter_training(checkpoint_id: str, *, actor: str, reason: str, expected_version: int | None = None, state: State) -> Pointer:
     """Let a checkpoint hold the training stage of its line: the candidate looked at now. Needs no verdict. Idempotent."""
     checkpoint = state.registry.get(checkpoint_id, Checkpoint)
+    require_untainted(checkpoint_id, state=state, route="enter")
     _require_intact(state, [checkpoint])
-    with state.registry.writing() as connection:
+    with _moving(state, "enter", checkpoint_id) as connection:
         held = pointer_in(connection, checkpoint.line, "training")
         if held and held.checkpoint_id == checkpoint_id:
             return held
@@ -54,6 +57,7 @@ def plan_promotion(
     """
     target = known_stage(stage)
     checkpoint = state.registry.get(checkpoint_id, Checkpoint)
+    require_untainted(checkpoint_id, decision_id, state=state, route="promotion")
     _require_pass(checkpoint, target, _proved(decision_id, state))
     with state.registry.reading() as connection:
         held = pointer_in(connection, checkpoint.line, target)
@@ -99,6 +103,7 @@ def plan_rollback(
         message = f"{short(to_id)} never held {target} of {line}"
         raise PeError(Kind.REFUSED, message, where=to_id, hint="roll back to a checkpoint of the stage's history, or promote this one")
     checkpoint = state.registry.get(to_id, Checkpoint)
+    require_untainted(to_id, state=state, route="rollback")
     _require_intact(state, [checkpoint])
     return _move(held, checkpoint, target, "rollback", actor=actor, reason=reason, decision_id=arrival.decision_id)
 
@@ -145,12 +150,13 @@ def apply_decision(decision: PromotionDecision, *, state: State) -> tuple[Move, 
     A pass whose stage cannot be entered yet (production, while another checkpoint holds staging) waits: apply it again later.
     Returns the moves made. Raises corrupt where evidence is damaged.
     """
+    require_untainted(decision.checkpoint_id, decision.id, state=state, route="promotion")
     proved = _proved(decision.id, state)
     checkpoint = state.registry.get(proved.checkpoint_id, Checkpoint)
     target = known_stage(proved.stage)
     actor, reason = f"policy {proved.policy_name}", headline(proved)
     made: list[Move] = []
-    with state.registry.writing() as connection:
+    with _moving(state, "promotion", checkpoint.id) as connection:
         wanted: list[tuple[Stage, Action]] = [("training", "enter")]
         if proved.verdict == "pass" and target != "training":
             wanted.append((target, "promote"))
@@ -166,10 +172,18 @@ def apply_decision(decision: PromotionDecision, *, state: State) -> tuple[Move, 
 
 
 def _commit(move: Move, state: State) -> Pointer:
-    with state.registry.writing() as connection:
+    with _moving(state, "promotion" if move.action == "promote" else "rollback", move.to_id) as connection:
         if move.action == "promote":
             _require_below(connection, move.line, move.stage, move.to_id)
         return set_in(connection, move)
+
+
+@contextmanager
+def _moving(state: State, route: str, checkpoint_id: str) -> Iterator[sa.Connection]:
+    """A transaction that moves pointers to a checkpoint, and fails at its end if that was recalled meanwhile (see taints.py)."""
+    with remembering(state, route=route, subject=checkpoint_id), state.registry.writing() as connection:
+        yield connection
+        require_untainted_in(connection, checkpoint_id)
 
 
 def _proved(decision_id: str, state: State) -> PromotionDecision:

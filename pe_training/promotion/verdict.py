@@ -10,6 +10,7 @@ import math
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_json, short
+from pe_training.datasets.gate import require_untainted
 from pe_training.evaluation.record import Comparison, Estimate, EvaluationReport, Metric
 from pe_training.evaluation.statistics import examples_needed
 from pe_training.manifests.record import ResolvedManifest
@@ -24,11 +25,12 @@ from pe_training.training.record import Checkpoint, TrainingRun
 def judge(report_id: str, *, manifest_id: str, state: State) -> PromotionDecision:
     """The verdict on what ``report_id`` shows, under the policy pinned in the manifest. The first answer is kept and returned.
 
-    Raises not_found, corrupt, or refused where manifest, checkpoint and report do not belong together.
+    Raises not_found, corrupt, or refused where manifest, checkpoint and report do not belong together or come from recalled data.
     """
     report = state.registry.get(report_id, EvaluationReport)
     checkpoint = state.registry.get(report.checkpoint_id, Checkpoint)
     manifest = state.registry.get(manifest_id, ResolvedManifest)
+    require_untainted(checkpoint.id, report.id, manifest.id, state=state, route="judge")
     _require_same_chain(report, checkpoint, manifest, state.registry.get(checkpoint.run_id, TrainingRun))
     key = decision_key(checkpoint_id=checkpoint.id, policy=manifest.policy, evidence=evidence_digest(report))
     if kept := state.registry.answer(key, PromotionDecision):

@@ -22,6 +22,7 @@ from pe_training.core.ids import KINDS, kind_of, short
 from pe_training.core.records import Attachment, Record
 from pe_training.storage import tables as t
 from pe_training.storage.database import database_errors, open_database
+from pe_training.storage.taints import inherit_in
 
 RecordT = TypeVar("RecordT", bound=Record)
 PAGE_ROWS = 50
@@ -78,6 +79,7 @@ class Registry:
         )
         for role, parent in record.parents().items():
             connection.execute(sa.insert(t.edges).values(child=record.id, role=role, parent=parent))
+        inherit_in(connection, record.id)  # after the links: see taints.py
         for file in record.files():
             self.attach_in(connection, record.id, file)
 

@@ -1,10 +1,13 @@
-"""The registry's tables. Records and their links never change; pointers change by compare-and-swap; the rest is appended."""
+"""The registry's tables. Records and their links never change; pointers change by compare-and-swap; the rest is appended.
+
+Two facts close once: a recall when it is lifted, an owed alert when it is delivered.
+"""
 
 from __future__ import annotations
 
 from sqlalchemy import Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
-SCHEMA_VERSION = "0002"  # the newest file in migrations/versions
+SCHEMA_VERSION = "0003"  # the newest file in migrations/versions
 metadata = MetaData()
 
 records = Table(
@@ -48,6 +51,8 @@ releases = Table(
     Column("dataset_id", String(64), nullable=True),
     Column("report_digest", String(71), nullable=False),
     Column("at", String(20), nullable=False),
+    Column("previous_id", String(64), nullable=True),  # the version of this name that was the newest before
+    Index("releases_by_dataset", "dataset_id", "seq"),
     Index("releases_by_digest", "digest", "seq"),  # one row a judgement; the newest counts
     sqlite_autoincrement=True,
 )  # fmt: skip
@@ -104,5 +109,51 @@ stage_moves = Table(
     Column("reason", Text, nullable=False),
     Column("at", String(20), nullable=False),
     Index("moves_by_stage", "line", "stage", "seq"),
+    sqlite_autoincrement=True,
+)  # fmt: skip
+
+recalls = Table(
+    "recalls", metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("kind", String(16), nullable=False),  # record | source_key | family | licence | version
+    Column("value", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("at", String(20), nullable=False),
+    Column("lifted_at", String(20), nullable=True),  # without it the recall holds
+    Column("lifted_by", String(128), nullable=True),
+    Column("lift_reason", Text, nullable=True),
+    sqlite_autoincrement=True,
+)  # fmt: skip
+
+taints = Table(
+    "taints", metadata,
+    Column("record_id", String(64), primary_key=True),
+    Column("recall_seq", Integer, primary_key=True, autoincrement=False),
+    Index("taints_by_recall", "recall_seq", "record_id"),
+)  # fmt: skip
+
+owed_alerts = Table(
+    "owed_alerts", metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("kind", String(32), nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("body", Text, nullable=False),  # JSON; never conversation text
+    Column("at", String(20), nullable=False),
+    Column("delivered_at", String(20), nullable=True),
+    Index("alerts_by_delivery", "delivered_at", "seq"),
+    sqlite_autoincrement=True,
+)  # fmt: skip
+
+refused_attempts = Table(
+    "refused_attempts", metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("route", String(32), nullable=False),
+    Column("subject", String(128), nullable=False),
+    Column("dataset_id", String(64), nullable=True),
+    Column("message", Text, nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("at", String(20), nullable=False),
+    Index("attempts_by_subject", "subject", "seq"),
     sqlite_autoincrement=True,
 )  # fmt: skip

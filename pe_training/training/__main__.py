@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sys
 
+from pe_training.datasets.gate import require_trainable
+from pe_training.datasets.record import DatasetVersion
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.storage.locks import exclusive
 from pe_training.training.events import record_event
@@ -17,15 +19,18 @@ from pe_training.training.record import Checkpoint, TrainingRun
 
 
 def train(work: Work) -> None:
-    """Train the run unless its checkpoint exists; hold the run's lock meanwhile."""
+    """Train the run unless its checkpoint exists; hold the run's lock meanwhile. Raises refused for data that may not be used."""
     state, feed = work.state, work.feed
     run_id, manifest_id = work.arguments
     lock = state.settings.root / "locks" / f"{run_id}.lock"
     with exclusive(lock, busy=f"the training run {run_id} is already under way"):
-        if state.registry.answer(run_id, Checkpoint):
-            return
         run = state.registry.get(run_id, TrainingRun)
         manifest = state.registry.get(manifest_id, ResolvedManifest)
+        for version in sorted({run.dataset_id, manifest.spec.dataset.version}):
+            dataset = state.registry.get(version, DatasetVersion)
+            require_trainable(dataset, state=state, route="training", subject=run_id)
+        if state.registry.answer(run_id, Checkpoint):
+            return
         checkpoint = _execute(run, manifest, work=work, feed=feed)
         state.registry.put(checkpoint)
         record_event(state, run_id, "finished", {"checkpoint": checkpoint.id})

@@ -19,7 +19,7 @@ from pe_training.evaluation.record import EvaluationReport, Metric
 from pe_training.lineage.trace import Tree
 from pe_training.promotion.record import Outcome, PromotionDecision
 from pe_training.views import numbers, words
-from pe_training.views.layout import BLANK, MARKS, STYLES, ByWidth, facts, mark, plain, table, under
+from pe_training.views.layout import BLANK, MARKS, STYLES, ByWidth, facts, mark, plain, table, taint, under
 from pe_training.views.markdown import HEADLINE
 
 SHOWN_PROBLEMS = 3
@@ -177,6 +177,7 @@ def _next(decision: PromotionDecision, manifest_path: Path) -> Table:
 
 def _node(tree: Tree) -> Text:
     node = plain(f"{KINDS.get(tree.kind, tree.kind)}  {short(tree.id)}  {tree.label}")
+    node.append_text(taint(tree.recalls))
     return node.append("  (there is more)", "dim") if tree.truncated else node
 
 

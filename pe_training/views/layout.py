@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -38,6 +38,12 @@ def plain(text: object, style: str = "") -> Text:
 def mark(*, holds: bool) -> Text:
     """Yes or no, as a word beside the sign."""
     return Text(f"{MARKS['pass']} yes", STYLES["pass"]) if holds else Text(f"{MARKS['fail']} no", STYLES["fail"])
+
+
+def taint(recalls: Sequence[int]) -> Text:
+    """The mark of a tainted record; nothing where no recall taints it."""
+    numbers = ", ".join(map(str, recalls))
+    return Text(f"  {MARKS['fail']} tainted by recall {numbers}", STYLES["fail"]) if recalls else Text("")
 
 
 def table(*columns: str) -> Table:

@@ -13,11 +13,13 @@ from rich.text import Text
 
 from pe_training.core.ids import short
 from pe_training.costs.ledger import Charge
+from pe_training.lineage.substitutes import TaintedStage
 from pe_training.lineage.verify import Verification
 from pe_training.manifests.plan import Plan
 from pe_training.storage.registry import Row
 from pe_training.views import numbers, words
-from pe_training.views.layout import BLANK, MARKS, STYLES, facts, mark, plain, table
+from pe_training.views.layout import BLANK, MARKS, STYLES, facts, mark, plain, table, taint
+from pe_training.views.recalls import ways_view
 
 
 def records_table(rows: Sequence[Row]) -> RenderableType:
@@ -61,14 +63,18 @@ def cost_table(rows: Sequence[Charge]) -> RenderableType:
     return made
 
 
-def stages_view(pointers: Sequence[Mapping[str, Any]], moves: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """What holds which stage, and how it came to."""
+def stages_view(
+    pointers: Sequence[Mapping[str, Any]], moves: Sequence[Mapping[str, Any]], ways: Sequence[TaintedStage] = ()
+) -> RenderableType:
+    """What holds which stage, how it came to, and the way out where that is tainted."""
     if not pointers:
         return Text("no model line holds a stage yet: `pe run MANIFEST`")
     made = table("line", "stage", "checkpoint", "by decision")
     for p in pointers:
-        made.add_row(*map(plain, (p["line"], p["stage"], short(p["checkpoint_id"]), short(p["decision_id"]) if p["decision_id"] else "-")))
-    return Group(made, *((BLANK, *map(_move, moves)) if moves else ()))
+        decision = short(p["decision_id"]) if p["decision_id"] else "-"
+        holder = plain(short(p["checkpoint_id"])).append_text(taint(p.get("recalls", ())))
+        made.add_row(plain(p["line"]), plain(p["stage"]), holder, plain(decision))
+    return Group(made, *((BLANK, *map(_move, moves)) if moves else ()), *(ways_view(ways) if ways else ()))
 
 
 def move_view(move: Mapping[str, Any]) -> RenderableType:

@@ -12,9 +12,14 @@ import sqlalchemy as sa
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import short
 from pe_training.datasets import accept as accepting
-from pe_training.datasets.accept import accept, find_release, resolve_version
+from pe_training.datasets.accept import accept, find_release, origins, preview, resolve_version
+from pe_training.datasets.checks import judge
+from pe_training.datasets.policy import ReleasePolicy
 from pe_training.datasets.read import verify_dataset
-from pe_training.datasets.release import release_digest
+from pe_training.datasets.record import DatasetVersion
+from pe_training.datasets.release import Release, release_digest
+from pe_training.datasets.report import ValidationReport
+from pe_training.lineage.trace import trace_up
 from pe_training.storage import tables as t
 from pe_training.storage.state import State
 from pe_training_tests.datasets.samples import CANARY, NAME, SUITES, fresh_state, sample_release, sample_rows
@@ -182,3 +187,36 @@ def test_no_word_of_a_dialogue_reaches_the_registry_or_a_report(tmp_path: Path) 
     assert CANARY not in acceptance.report.model_dump_json()
     for path in (tmp_path / "home").glob("registry.sqlite*"):
         assert CANARY.encode() not in path.read_bytes()
+
+
+def test_a_version_knows_its_release_and_the_version_before_it_for_ever(tmp_path: Path) -> None:
+    state = fresh_state(tmp_path / "home")
+    rows = sample_rows()
+    first = accept(sample_release(tmp_path / "a", rows), suites=SUITES, state=state)
+    second = accept(sample_release(tmp_path / "b", rows[1:], version="v1.1.0"), suites=SUITES, state=state)
+    again = accept(sample_release(tmp_path / "c", rows, version="v1.2.0"), suites=SUITES, state=state)
+    one, two = first.sealed().id, second.sealed().id
+    assert again.sealed().id == one
+    assert origins(state, one) == {"release": again.release_digest}  # a later release of the same rows makes no circle
+    assert origins(state, two) == {"release": second.release_digest, "previous": one}
+    tree = trace_up(state, two)
+    assert [(child.kind, child.id, child.label) for child in tree.children] == [
+        ("release", second.release_digest, f"{NAME} v1.1.0 (accepted)"),
+        ("ds", one, f"{NAME} (the version before)"),
+    ]
+
+
+def test_a_release_that_is_judged_again_is_compared_with_what_was_there_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = fresh_state(tmp_path / "home")
+    rows, compared = sample_rows(), []
+    paths = [sample_release(tmp_path / version, rows[n:], version=version) for n, version in enumerate(("v1.0.0", "v1.1.0", "v1.2.0"))]
+    made = [accept(path, suites=SUITES, state=state).sealed().id for path in paths]
+
+    def noted(release: Release, policy: ReleasePolicy, *, previous: DatasetVersion | None) -> ValidationReport:
+        compared.append(previous.id if previous else None)
+        return judge(release, policy, previous=previous)
+
+    monkeypatch.setattr("pe_training.datasets.accept.judge", noted)
+    for path in paths:
+        preview(path, suites=SUITES, state=state)
+    assert compared == [None, made[0], made[1]]

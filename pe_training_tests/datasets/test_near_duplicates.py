@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import pickle
 import time
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pe_training.datasets.near_duplicates import PERMUTATIONS, WINDOW, band_width, near_pairs, signature, signatures
+from pe_training.datasets.near_duplicates import (
+    PERMUTATIONS,
+    WINDOW,
+    NearMatches,
+    Signatures,
+    band_width,
+    near_pairs,
+    signature,
+    signatures,
+    sketches,
+)
 from pe_training.datasets.shingles import jaccard, runs, shingles, spoken, word_hashes, words
 from pe_training_tests.datasets import planted
 
 THRESHOLD = 0.8
 TEXT = "I keep putting off my exams and feel stuck; every evening I promise myself that tomorrow will be different."
+
+
+def pairs(of: Signatures, groups: Sequence[Hashable], *, threshold: float, limit: int) -> NearMatches:
+    return near_pairs(of, sketches(of, threshold=threshold), groups, threshold=threshold, limit=limit)
 
 
 def exact(left: str, right: str) -> float:
@@ -34,7 +49,7 @@ def test_case_spaces_marks_and_letter_forms_make_no_other_text(other: str) -> No
 def test_any_text_stays_a_near_duplicate_when_its_spaces_and_case_change(text: str, space: str) -> None:
     changed = space.join(words(text)).swapcase()
     if words(changed) == words(text):  # some letters change for good when their case does
-        found = near_pairs(signatures([text, changed]), ["train", "test"], threshold=THRESHOLD, limit=5)
+        found = pairs(signatures([text, changed]), ["train", "test"], threshold=THRESHOLD, limit=5)
         assert found.rows == (2 if words(text) else 0)
 
 
@@ -59,9 +74,9 @@ def test_a_signature_is_the_same_in_every_process_and_pickles() -> None:
 
 
 def test_texts_without_words_match_nothing() -> None:
-    assert near_pairs(signatures(["", "...", "?!"]), ["train", "val", "test"], threshold=THRESHOLD, limit=9).rows == 0
+    assert pairs(signatures(["", "...", "?!"]), ["train", "val", "test"], threshold=THRESHOLD, limit=9).rows == 0
     assert signatures([]).shape == (0, PERMUTATIONS)
-    assert near_pairs(signatures([]), [], threshold=THRESHOLD, limit=9).pairs == ()
+    assert pairs(signatures([]), [], threshold=THRESHOLD, limit=9).pairs == ()
 
 
 def test_a_system_prompt_that_all_rows_share_makes_no_near_duplicates() -> None:
@@ -69,7 +84,7 @@ def test_a_system_prompt_that_all_rows_share_makes_no_near_duplicates() -> None:
     known = planted.vocabulary(of)
     prompt = planted.text(of, known, words=400)
     rows = [[("system", prompt), ("user", planted.text(of, known, words=30))] for _ in range(20)]
-    assert near_pairs(signatures([spoken(row) for row in rows]), list(range(20)), threshold=THRESHOLD, limit=9).rows == 0
+    assert pairs(signatures([spoken(row) for row in rows]), list(range(20)), threshold=THRESHOLD, limit=9).rows == 0
 
 
 def test_only_rows_of_different_groups_are_matched_and_each_names_one_of_the_other() -> None:
@@ -77,14 +92,12 @@ def test_only_rows_of_different_groups_are_matched_and_each_names_one_of_the_oth
     known = planted.vocabulary(of)
     first, second = planted.text(of, known, words=200), planted.text(of, known, words=200)
     near = planted.edited(of, first, known, changes=2)
-    found = near_pairs(
-        signatures([first, near, second, second, first]), ["train", "test", "val", "val", "train"], threshold=THRESHOLD, limit=9
-    )
+    found = pairs(signatures([first, near, second, second, first]), ["train", "test", "val", "val", "train"], threshold=THRESHOLD, limit=9)
     assert [(pair.row, pair.other) for pair in found.pairs] == [(0, 1), (1, 0), (4, 1)]
     assert found.rows == 3
     assert all(abs(pair.similarity - exact(first, near)) < 0.1 for pair in found.pairs)
-    assert near_pairs(signatures([first, near, first]), ["train"] * 3, threshold=THRESHOLD, limit=9).rows == 0
-    assert len(near_pairs(signatures([first] * 10), [0, 1] * 5, threshold=THRESHOLD, limit=4).pairs) == 4
+    assert pairs(signatures([first, near, first]), ["train"] * 3, threshold=THRESHOLD, limit=9).rows == 0
+    assert len(pairs(signatures([first] * 10), [0, 1] * 5, threshold=THRESHOLD, limit=4).pairs) == 4
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.7, 0.8, 0.9, 1.0])
@@ -103,7 +116,7 @@ def test_recall_and_precision_against_brute_force() -> None:
     hashed = [shingles(word_hashes(text)) for text in texts]
     sets = [set(hashes.tolist()) for hashes in hashed]
     best = [max(len(one & other) / len(one | other) for other in sets[250:]) for one in sets[:250]]
-    found = near_pairs(signatures(texts), groups, threshold=THRESHOLD, limit=1_000)
+    found = pairs(signatures(texts), groups, threshold=THRESHOLD, limit=1_000)
     rows = {pair.row for pair in found.pairs}
     sure = [row for row in range(250) if best[row] >= THRESHOLD + 0.07]
     near = [row for row in range(250) if best[row] >= THRESHOLD]
@@ -118,7 +131,7 @@ def test_a_hundred_thousand_equal_rows_cost_no_square() -> None:
     one = signature(TEXT)
     of = np.tile(one, (100_000, 1))
     began = time.process_time()
-    found = near_pairs(of, ["train"] * 99_999 + ["test"], threshold=THRESHOLD, limit=3)
+    found = pairs(of, ["train"] * 99_999 + ["test"], threshold=THRESHOLD, limit=3)
     assert time.process_time() - began < 10
     assert found.rows == 100_000
     assert [pair.other for pair in found.pairs] == [99_999] * 3
@@ -132,7 +145,7 @@ def test_rows_of_one_template_cost_no_square_and_the_near_one_is_still_found() -
     of[19_999] = of[7]
     of[19_999, 120:] = 5
     began = time.process_time()
-    found = near_pairs(of, ["train"] * 19_000 + ["test"] * 1_000, threshold=THRESHOLD, limit=9)
+    found = pairs(of, ["train"] * 19_000 + ["test"] * 1_000, threshold=THRESHOLD, limit=9)
     assert time.process_time() - began < 20
     assert {(pair.row, pair.other) for pair in found.pairs} == {(7, 19_999), (19_999, 7)}
     assert 0 < found.capped <= 32

@@ -1,0 +1,93 @@
+"""Which records a recall has tainted: rows beside the records, which themselves never change.
+
+A record is tainted while a recall that names it has not been lifted. A taint travels down the links: a recall writes it for
+everything that exists, and a record that is made later takes it over from its parents in the transaction that stores it.
+On a database that lets several transactions write at once, the recall first locks the links, and the releases too: who
+stored one before is waited for and seen, who stores one afterwards waits and then sees the taint. That is why a writer stores
+first and looks after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from pe_training.core.ids import is_id, short
+from pe_training.storage import tables as t
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recall:
+    """One recall, holding until ``lifted_at`` is set."""
+
+    seq: int
+    kind: str  # record | source_key | family | licence | version
+    value: str
+    reason: str
+    actor: str
+    at: str
+    lifted_at: str | None = None
+    lifted_by: str | None = None
+    lift_reason: str | None = None
+
+    def __str__(self) -> str:
+        value = short(self.value) if is_id(self.value) or self.kind == "record" else self.value
+        return f"recall {self.seq} of {self.kind.replace('_', ' ')} {value} ({self.reason})"
+
+
+def lock_lineage_in(connection: sa.Connection) -> None:
+    """Let nobody else write a link, a release or a stage pointer until this transaction ends. SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("LOCK TABLE edges, releases, stages IN SHARE ROW EXCLUSIVE MODE")
+
+
+def inherit_in(connection: sa.Connection, child: str) -> None:
+    """Give a record that was just stored the taints of its parents, as its links name them."""
+    connection.execute(inherit_query(child))
+
+
+def inherit_query(child: str) -> sa.Insert:
+    """Taints of the parents of ``child``, for ``child``."""
+    joined = t.edges.join(t.taints, t.taints.c.record_id == t.edges.c.parent).join(t.recalls, t.recalls.c.seq == t.taints.c.recall_seq)
+    found = sa.select(sa.literal(child), t.taints.c.recall_seq).select_from(joined)
+    found = found.where(t.edges.c.child == child, t.recalls.c.lifted_at.is_(None)).distinct()
+    return sa.insert(t.taints).from_select(["record_id", "recall_seq"], found)
+
+
+def taints_query(identifiers: Iterable[str]) -> sa.Select[Any]:
+    """The recalls that hold and name any of these records, first one first."""
+    named = sa.select(t.taints.c.recall_seq).where(t.taints.c.record_id.in_(list(identifiers)))
+    return sa.select(t.recalls).where(t.recalls.c.seq.in_(named), t.recalls.c.lifted_at.is_(None)).order_by(t.recalls.c.seq)
+
+
+def taints_in(connection: sa.Connection, *identifiers: str) -> tuple[Recall, ...]:
+    """The recalls that hold and name any of these records."""
+    return tuple(Recall(**row._mapping) for row in connection.execute(taints_query(identifiers)))
+
+
+def holding_in(connection: sa.Connection) -> tuple[Recall, ...]:
+    """All recalls that hold."""
+    query = sa.select(t.recalls).where(t.recalls.c.lifted_at.is_(None)).order_by(t.recalls.c.seq)
+    return tuple(Recall(**row._mapping) for row in connection.execute(query))
+
+
+def downstream_query(seeds: Iterable[str]) -> sa.Select[Any]:
+    """``(seq, id, kind, label)`` of these records and of all that was made from them, oldest first."""
+    r, down = t.records.c, _downstream(seeds)
+    return sa.select(r.seq, r.id, r.kind, r.label).where(r.id == down.c.id).order_by(r.seq)
+
+
+def spread_in(connection: sa.Connection, seq: int, seeds: Iterable[str]) -> None:
+    """Taint these records and all that was made from them by recall ``seq``. What it has tainted already stays so."""
+    down = _downstream(seeds)
+    known = sa.exists().where(t.taints.c.record_id == down.c.id, t.taints.c.recall_seq == seq)
+    found = sa.select(down.c.id, sa.literal(seq)).where(~known)
+    connection.execute(sa.insert(t.taints).from_select(["record_id", "recall_seq"], found))
+
+
+def _downstream(seeds: Iterable[str]) -> sa.CTE:
+    down = sa.select(t.records.c.id).where(t.records.c.id.in_(list(seeds))).cte("down", recursive=True)
+    return down.union(sa.select(t.edges.c.child).where(t.edges.c.parent == down.c.id))

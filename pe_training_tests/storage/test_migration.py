@@ -1,0 +1,64 @@
+"""A registry of an older version of this code is brought up to date with everything in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+
+from pe_training.storage import database
+from pe_training.storage.registry import Registry
+from pe_training.storage.tables import SCHEMA_VERSION, edges, records, releases
+from pe_training_tests.storage.things import Thing
+
+# (seq, digest, name, version, outcome, dataset): a gap in the numbers, two datasets, a refusal, one version from two releases
+RELEASES = [
+    (2, "sha256:1", "tiny", "v1", "accepted", "ds_1"),
+    (5, "sha256:2", "tiny", "v2", "refused", None),
+    (6, "sha256:3", "other", "v1", "accepted", "ds_9"),
+    (7, "sha256:4", "tiny", "v3", "accepted", "ds_3"),
+    (8, "sha256:5", "tiny", "v1.1", "accepted", "ds_1"),
+]
+JUDGED_AGAIN = (9, "sha256:2", "tiny", "v2", "accepted", "ds_2")  # what the second schema allows
+
+
+def old_registry(url: str, schema: str, *things: Thing) -> None:
+    """What the code of that version left behind."""
+    engine, config = sa.create_engine(url), Config()
+    config.set_main_option("script_location", str(database.MIGRATIONS))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, schema)
+    with engine.begin() as connection:
+        for thing in things:
+            row = {"id": thing.id, "kind": "ck", "key": thing.key(), "label": thing.label(), "body": thing.to_json(), "created_at": "2026"}
+            connection.execute(sa.insert(records).values(**row))
+            for role, parent in thing.parents().items():
+                connection.execute(sa.insert(edges).values(child=thing.id, role=role, parent=parent))
+        for row in [*RELEASES, JUDGED_AGAIN] if schema == "0002" else RELEASES:
+            named = dict(zip(("seq", "digest", "name", "version", "outcome", "dataset_id"), row, strict=True))
+            connection.execute(sa.insert(releases).values(**named, report_digest="r", at="2026"))
+    engine.dispose()
+
+
+@pytest.mark.parametrize("schema", ["0001", "0002"])
+def test_an_older_registry_keeps_its_data_and_gets_the_new_tables(tmp_path: Path, schema: str) -> None:
+    url = f"sqlite:///{tmp_path}/r.sqlite"
+    first = Thing(number=1)
+    old_registry(url, schema, first, Thing(number=2, parent=first.id, question="q"))
+    registry = Registry(url, lock=tmp_path / "lock")
+    assert registry.get(first.id, Thing) == first
+    assert registry.the_answer("q", Thing).parent == first.id
+    with registry.reading() as connection:
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == SCHEMA_VERSION != schema
+        kept = connection.execute(sa.select(releases).order_by(releases.c.seq)).all()
+        for table in ("recalls", "taints", "owed_alerts", "refused_attempts"):
+            assert connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar() == 0  # noqa: S608
+    before = {2: None, 5: None, 6: None, 7: "ds_1", 8: None} | ({9: "ds_1"} if schema == "0002" else {})
+    assert {row.seq: row.previous_id for row in kept} == before
+    assert [tuple(row)[:6] for row in kept] == [*RELEASES, *([JUDGED_AGAIN] if schema == "0002" else [])]
+    registry.put(Thing(number=3, parent=first.id))
+    registry.close()
