@@ -97,9 +97,9 @@ class Settings(BaseSettings):
         """Working folder of one run or evaluation: progress feed and log. Nothing here is evidence."""
         return self.root / "runs" / identifier
 
-    def report_page(self, decision_id: str) -> Path:
-        """Where the evidence page of a decision is laid out for people."""
-        return self.root / "reports" / f"{decision_id}.html"
+    def report_page(self, identifier: str) -> Path:
+        """Where the page of a decision, a dataset version or a refused release is laid out for people."""
+        return self.root / "reports" / f"{identifier}.html"
 
     def child_environment(self) -> dict[str, str]:
         """Variables that make a child process see the same state, as absolute values."""

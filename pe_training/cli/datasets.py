@@ -10,8 +10,10 @@ import typer
 from pe_training.cli.output import Answer, AsJson, DryRun, answers, note
 from pe_training.cli.progress import counting
 from pe_training.cli.state import open_state
+from pe_training.core.errors import Kind, PeError
 
 app = typer.Typer(help="Releases and the dataset versions made from them.", no_args_is_help=True, rich_markup_mode=None)
+Version = Annotated[str, typer.Argument(metavar="DS", help="A dataset version: ds_... or its beginning, NAME@VERSION or NAME@latest.")]
 Given = Annotated[
     str, typer.Argument(metavar="PATH", help="A release folder, a declaration, a data file, or the URL of one (s3://, https:// ...).")
 ]
@@ -60,8 +62,11 @@ def add(
     from pe_training.datasets.accept import accept
     from pe_training.datasets.inbox import hand_over
     from pe_training.datasets.intake import bring
+    from pe_training.datasets.release import release_digest
     from pe_training.evaluation.suites import suite_prompts
     from pe_training.views.console import acceptance_view
+    from pe_training.views.layout import facts
+    from pe_training.views.publish import publish_release
 
     flags = _flags(format=format, name=name, version=version, family=family, license_tag=license_tag, pii_status=pii_status, phase=phase,
                    language=language, purpose=purpose, val=val, test=test)  # fmt: skip
@@ -71,12 +76,18 @@ def add(
     with counting():
         folder = bring(path, into=state.settings.root, flags=flags)
         _tell_conversion(folder)
-        accept_release(hand_over(folder, state.settings), state=state)
+        try:
+            accept_release(hand_over(folder, state.settings), state=state)
+        except PeError as error:
+            if error.kind == Kind.REFUSED:
+                note(f"every check with its places: {publish_release(release_digest(folder), state=state)}")
+            raise
     suites = suite_prompts(state.settings.suite_folder)
     acceptance = accept(folder, suites=suites, state=state)  # the stored outcome: the job has just made it
     dataset = acceptance.sealed()
-    data = {"dataset": dataset.id, "release": acceptance.release_digest, **acceptance.report.content()}
-    return Answer(data=data, show=lambda: [acceptance_view(dataset, acceptance.report)])
+    page = publish_release(acceptance.release_digest, state=state)
+    data = {"dataset": dataset.id, "release": acceptance.release_digest, "page": str(page), **acceptance.report.content()}
+    return Answer(data=data, show=lambda: [acceptance_view(dataset, acceptance.report), facts({"page": page})])
 
 
 def _preview(path: str, flags: dict[str, Any]) -> Answer:
@@ -122,11 +133,29 @@ def ls(as_json: AsJson = False) -> Answer:
 
 @app.command()
 @answers
-def show(identifier: Annotated[str, typer.Argument(metavar="DS", help="A dataset version.")], as_json: AsJson = False) -> Answer:
-    """Show one dataset version: rows by split and family, licences, shards."""
-    from pe_training.datasets.record import DatasetVersion
+def show(identifier: Version, as_json: AsJson = False) -> Answer:
+    """Show one dataset version: rows by split and family, licences, and where its page is."""
+    from pe_training.datasets.accept import named_version, origins
     from pe_training.views.console import dataset_view
+    from pe_training.views.layout import facts
+    from pe_training.views.publish import publish_release
 
-    registry = open_state().registry
-    dataset = registry.get(registry.resolve(identifier), DatasetVersion)
-    return Answer(data={"id": dataset.id, **dataset.content()}, show=lambda: [dataset_view(dataset)])
+    state = open_state()
+    dataset = named_version(state, identifier)
+    known = origins(state, dataset.id)
+    page = publish_release(known["release"], state=state) if "release" in known else None
+    data = {"id": dataset.id, "origins": known, "page": page and str(page), **dataset.content()}
+    return Answer(data=data, show=lambda: [dataset_view(dataset), facts({"page": page or "it has no accepted release"})])
+
+
+@app.command()
+@answers
+def diff(before: Version, after: Version, as_json: AsJson = False) -> Answer:
+    """Compare two dataset versions: rows, splits, labels, lengths, licences. Exit 1: they differ."""
+    from pe_training.datasets.accept import named_version
+    from pe_training.datasets.diff import compare
+    from pe_training.views.dataset_diff import diff_view
+
+    state = open_state()
+    found = compare(named_version(state, before), named_version(state, after), state=state)
+    return Answer(data=found.content(), show=lambda: [diff_view(found)], yes=found.same)

@@ -69,7 +69,7 @@ def stderr() -> Console:
 
 def note(text: str) -> None:
     """One line of talk."""
-    stderr().print(text, markup=False)
+    stderr().print(text, markup=False, soft_wrap=True)
 
 
 def fail(error: PeError, *, as_json: bool) -> NoReturn:

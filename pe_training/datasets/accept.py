@@ -136,6 +136,14 @@ def recall_outcome(known: KnownRelease, *, state: State) -> Acceptance:
     return Acceptance(dataset=dataset, report=report, release_digest=known.digest)
 
 
+def named_version(state: State, text: str) -> DatasetVersion:
+    """What a person calls a version: a ``ds_`` id or its beginning, ``NAME@VERSION`` or ``NAME@latest``. Raises not_found or input."""
+    name, at, version = text.partition("@")
+    if at:
+        return resolve_version(state, name=name, version=version)
+    return state.registry.get(state.registry.resolve(text), DatasetVersion)
+
+
 def resolve_version(state: State, *, name: str, version: str) -> DatasetVersion:
     """``latest``, a release version or a ``ds_`` id (or its beginning) of dataset ``name``. Raises not_found or input."""
     if version.startswith("ds_"):

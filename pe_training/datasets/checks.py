@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pe_training.core.progress import progress
 from pe_training.datasets.balance import balance_checks
+from pe_training.datasets.makeup import makeup_of
 from pe_training.datasets.policy import ReleasePolicy
 from pe_training.datasets.record import SPLITS, DatasetVersion
 from pe_training.datasets.release import MISSING, Release
@@ -49,6 +50,7 @@ def judge(release: Release, policy: ReleasePolicy, *, previous: DatasetVersion |
         suites=dict(release.scan.suite_digests),
         checks=checks,
         accepted=not any(check.refuses for check in checks),
+        makeup=makeup_of(release.rows),
         conversion=release.manifest.conversion,
     )
 

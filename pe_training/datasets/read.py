@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -17,6 +17,9 @@ from pe_training.datasets.record import DatasetVersion, Shard, Statistics
 from pe_training.datasets.rows import Row, content_hash, row_digest
 from pe_training.datasets.seal import TEXT_COLUMNS, root_of
 from pe_training.storage.state import State
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 LATER_COLUMNS = {"source_key"}  # shards that were sealed by an older version of this code do not have them
 _HINT = "restore the artifact store from a backup, or accept the release again into a fresh PE_HOME"
@@ -52,6 +55,22 @@ def read_rows(dataset: DatasetVersion, split: str, *, state: State) -> list[Seal
     ]
 
 
+def read_columns(dataset: DatasetVersion, columns: Sequence[str], *, state: State) -> pa.Table:
+    """Columns of all rows in canonical order, from verified bytes. Raises corrupt for a damaged shard."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    parts = []
+    for shard in dataset.shards:
+        with pq.ParquetFile(pa.BufferReader(_shard_bytes(shard, state=state))) as file:
+            missing = LATER_COLUMNS.intersection(columns) - set(file.schema_arrow.names)
+            table = file.read(columns=[*(column for column in columns if column not in missing), *(["metadata"] if missing else [])])
+        for column in missing:
+            table = table.append_column(column, pa.array([json.loads(text)[column] for text in table["metadata"].to_pylist()], pa.string()))
+        parts.append(table.select(list(columns)))
+    return pa.concat_tables(parts)
+
+
 def verify_dataset(dataset: DatasetVersion, *, state: State) -> int:
     """Recompute every digest, root and count from the stored rows; returns how many rows. Raises corrupt at the first difference."""
     digests: dict[str, list[str]] = {split: [] for split in dataset.splits}
@@ -85,13 +104,17 @@ def verify_dataset(dataset: DatasetVersion, *, state: State) -> int:
     return total
 
 
+def _shard_bytes(shard: Shard, *, state: State) -> bytes:
+    data = state.artifacts.get(shard.digest)
+    _require(len(data) == shard.size_bytes, f"the file has {len(data):,} bytes, the record says {shard.size_bytes:,}", shard.path)
+    return data
+
+
 def _shard_rows(shard: Shard, *, state: State, columns: list[str] | None) -> Iterator[dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    data = state.artifacts.get(shard.digest)
-    _require(len(data) == shard.size_bytes, f"the file has {len(data):,} bytes, the record says {shard.size_bytes:,}", shard.path)
-    with pq.ParquetFile(pa.BufferReader(data)) as file:
+    with pq.ParquetFile(pa.BufferReader(_shard_bytes(shard, state=state))) as file:
         for batch in file.iter_batches(columns=columns):
             yield from batch.to_pylist()
 

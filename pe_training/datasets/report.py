@@ -13,6 +13,7 @@ from pydantic import Field
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.records import Frozen
 from pe_training.datasets.conversion import Origin
+from pe_training.datasets.makeup import Makeup
 
 CHECKS = (
     "schema", "manifest_counts", "shard_digests", "content_hash", "unique_rows", "splits_disjoint", "holdout_families",
@@ -85,6 +86,7 @@ class ValidationReport(Frozen):
     suites: dict[str, str] = Field(default={})  # evaluation suite -> digest, whose prompts were looked for
     checks: tuple[Check, ...]
     accepted: bool
+    makeup: Makeup | None = None  # a report from before it was kept has none
     conversion: Origin | None = None  # of a release that was made from files in another shape
 
     @property

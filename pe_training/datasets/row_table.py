@@ -224,9 +224,13 @@ class RowTable(Sequence[TableRow]):
 
         return np.frombuffer(self._sketches, dtype=np.uint64).reshape(len(self), -1) if len(self) else np.zeros((0, 2), dtype=np.uint64)
 
+    def messages(self, index: int) -> list[tuple[str, str]]:
+        """Role and content of every message of a row."""
+        return [(turn.role, turn.content) for turn in _messages(self.canonical(index)).messages]
+
     def spoken(self, index: int) -> str:
         """What user and assistant say in a row."""
-        return "\n".join([turn.content for turn in _messages(self.canonical(index)).messages if turn.role != "system"])
+        return "\n".join([content for role, content in self.messages(index) if role != "system"])
 
     def smallest(self, chosen: NDArray[np.bool_], *, limit: int) -> NDArray[np.int64]:
         """Those of the chosen rows that have the smallest digests: a sample that no order of the rows changes."""
@@ -236,14 +240,24 @@ class RowTable(Sequence[TableRow]):
         heads = np.frombuffer(self._digests, dtype=">u8").reshape(-1, 4)[rows, 0] if len(rows) else np.zeros(0)
         return rows[np.argsort(heads, kind="stable")[:limit]]
 
-    def means(self, chosen: NDArray[np.bool_] | None = None) -> tuple[float, float]:
-        """Mean words and mean turns of the chosen rows (of all without a choice), of which there is at least one."""
+    @property
+    def words(self) -> NDArray[np.uint32]:
+        """(n,) words between blanks, in all messages."""
         import numpy as np
 
-        turns = np.asarray([profile.turns for profile in self.profiles], dtype=np.int64)[self.profile_of]
-        words = np.frombuffer(self._words, dtype=np.uint32)
+        return np.frombuffer(self._words, dtype=np.uint32) if len(self) else np.zeros(0, dtype=np.uint32)
+
+    @property
+    def turns(self) -> NDArray[np.int64]:
+        """(n,) messages that are not the system's."""
+        import numpy as np
+
+        return np.asarray([profile.turns for profile in self.profiles], dtype=np.int64)[self.profile_of]
+
+    def means(self, chosen: NDArray[np.bool_] | None = None) -> tuple[float, float]:
+        """Mean words and mean turns of the chosen rows (of all without a choice), of which there is at least one."""
         of = slice(None) if chosen is None else chosen
-        return float(words[of].mean()), float(turns[of].mean())
+        return float(self.words[of].mean()), float(self.turns[of].mean())
 
     def mask(self, holds: Callable[[Profile], bool]) -> NDArray[np.bool_]:
         """(n,) which rows have a profile for which ``holds`` is true; asked once a profile."""

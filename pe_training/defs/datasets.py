@@ -10,6 +10,7 @@ from pe_training.datasets.report import CHECKS
 from pe_training.defs.resources import Store
 from pe_training.evaluation.suites import suite_prompts
 from pe_training.views.markdown import dataset_markdown, validation_markdown
+from pe_training.views.publish import publish_release
 
 dataset_partitions = dg.DynamicPartitionsDefinition(name="dataset_version")
 
@@ -26,6 +27,7 @@ def dataset_version(context: dg.AssetExecutionContext, store: Store) -> Iterator
     state = store.open()
     suites = suite_prompts(state.settings.suite_folder)
     acceptance = accept(release_of_partition(state.settings, context.partition_key), suites=suites, state=state)
+    page = publish_release(acceptance.release_digest, state=state)
     for check in acceptance.report.checks:
         yield dg.AssetCheckResult(
             check_name=check.name,
@@ -37,6 +39,7 @@ def dataset_version(context: dg.AssetExecutionContext, store: Store) -> Iterator
                 "failing": check.failing,
                 "where": ", ".join(check.where[:5]),
                 "note": check.note or "",
+                "page": dg.MetadataValue.path(page),
             },
         )
     dataset = acceptance.sealed()
@@ -47,6 +50,7 @@ def dataset_version(context: dg.AssetExecutionContext, store: Store) -> Iterator
             "checks": dg.MetadataValue.md(validation_markdown(acceptance.report)),
             "id": dataset.id,
             "rows": dataset.rows,
+            "page": dg.MetadataValue.path(page),
         },
     )
 

@@ -61,7 +61,7 @@ class SuiteSection:
 def render_page(evidence: Evidence) -> str:
     """The page. The same evidence always gives the same text."""
     e = evidence
-    return _template().render(
+    return template(TEMPLATE).render(
         e=e,
         rules=words.worst_first(e.decision.outcomes),
         suites=[section(e.report, name) for name in e.report.suites],
@@ -100,7 +100,8 @@ def _branch(tree: Tree, met: set[str]) -> Branch:
 
 
 @cache
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """A page's template, in an environment that cleans and escapes whatever it prints."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -110,7 +111,7 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
     )
     environment.globals |= {"numbers": numbers, "words": words, "figures": figures}
-    return environment.get_template(TEMPLATE)
+    return environment.get_template(name)
 
 
 def _finalize(value: object) -> object:

@@ -1,4 +1,4 @@
-"""The evidence page of a decision: rendered once, kept as an artifact, and laid where a person can open it."""
+"""Pages for people, laid where they can be opened: the evidence page of a decision, which is kept as an artifact, and the data page."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from pe_training.core.errors import Kind, PeError
+from pe_training.core.ids import short
 from pe_training.core.records import Attachment
 from pe_training.costs.ledger import ledger
+from pe_training.datasets.accept import find_release, origins, stored_report
 from pe_training.datasets.record import DatasetVersion
 from pe_training.evaluation.predictions import from_parquet
 from pe_training.evaluation.record import EvaluationReport
@@ -19,6 +22,7 @@ from pe_training.promotion.record import EVIDENCE_PAGE, PromotionDecision
 from pe_training.storage.durable import write_durably
 from pe_training.storage.state import State
 from pe_training.training.record import Checkpoint, TrainingRun
+from pe_training.views.dataset_page import render_dataset_page
 from pe_training.views.evidence import Evidence, Messages, Sample, sample_of
 from pe_training.views.page import render_page
 
@@ -37,6 +41,19 @@ def publish(decision: PromotionDecision, *, state: State) -> Path:
     if not path.exists():
         data = state.artifacts.get(kept.digest)
         write_durably(path, lambda file: file.write(data))
+    return path
+
+
+def publish_release(digest: str, *, state: State) -> Path:
+    """The data page of a release's newest judgement, under PE_HOME, named by the dataset version or the release. Raises not_found."""
+    known = find_release(state, digest)
+    if known is None:
+        raise PeError(Kind.NOT_FOUND, "this release was never judged", where=short(digest), hint="`pe dataset add PATH` judges it")
+    report = stored_report(known.report_digest, state=state)
+    previous = origins(state, known.dataset_id).get("previous") if known.dataset_id else None
+    html = render_dataset_page(report, dataset_id=known.dataset_id, previous=previous).encode()
+    path = state.settings.report_page(known.dataset_id or f"release_{digest.removeprefix('sha256:')[:32]}")
+    write_durably(path, lambda file: file.write(html))
     return path
 
 

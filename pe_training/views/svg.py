@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 WIDTH = 240
 PAD = 8
 RULE_HEIGHT, ROW_HEIGHT = 44, 22
+BARS_WIDTH = 300
 LABEL_ROOM = 56  # an end label closer than this to the threshold's label is left out
 SHARES = ((0.0, 0.25), (0.75, 1.0), (0.0, 0.5), (0.5, 1.0), (0.0, 1.0))
 MAX_POINTS = 300
@@ -123,6 +124,24 @@ def curve(train: Points, held_out: Points, *, kept_step: int) -> Markup:
     return _svg(
         "curve", width, height, "".join(parts), "Training loss and held-out loss by optimiser step; the table below has the numbers"
     )
+
+
+def bars(shares: Sequence[tuple[str, float]], *, label: str) -> Markup:
+    """A histogram: one bar a bin, whose height is its share of the highest, with the bins' names below and their shares above."""
+    height, floor, top = 150, 122, 16
+    step = (BARS_WIDTH - 2 * PAD) / max(len(shares), 1)
+    tallest = max((share for _, share in shares), default=0.0) or 1.0
+    parts = [f'<line class="axis" x1="{PAD}" x2="{BARS_WIDTH - PAD}" y1="{floor}" y2="{floor}"/>']
+    every = math.ceil(len(shares) * 44 / (BARS_WIDTH - 2 * PAD))  # a name needs 44 pixels
+    for index, (name, share) in enumerate(shares):
+        tall = round((floor - top) * share / tallest, 1)
+        left, middle = round(PAD + step * index + step * 0.12, 1), round(PAD + step * (index + 0.5), 1)
+        parts.append(f'<rect class="bar" x="{left}" y="{round(floor - tall, 1)}" width="{round(step * 0.76, 1)}" height="{tall}"/>')
+        if share and (every == 1 or share == tallest):
+            parts.append(_label(middle, round(floor - tall - 4, 1), f"{share:.0%}", "middle"))
+        if index % every == 0:
+            parts.append(_label(middle, floor + 14, name, "middle"))
+    return _svg("figure bars", BARS_WIDTH, height, "".join(parts), label)
 
 
 class _Scale:
