@@ -71,8 +71,7 @@ def preview(path: Path, *, suites: SuitePrompts, state: State) -> Validated:
 
     policy = policy_today(state)
     release = read_release(path, scan=TextScan.of(policy, suites))
-    with state.registry.reading() as connection:
-        previous_id = _before(connection, release.name, t.releases.c.digest == release.digest)
+    previous_id = version_before(state, name=release.name, digest=release.digest)
     previous = state.registry.get(previous_id, DatasetVersion) if previous_id else None
     return Validated(release, judge(release, policy, previous=previous))
 
@@ -174,6 +173,12 @@ def origins(state: State, dataset_id: str) -> dict[str, str]:
     with state.registry.reading() as connection:
         row = connection.execute(query.order_by(r.seq.desc()).limit(1)).first()
     return {role: str(found) for role, found in row._mapping.items() if found} if row else {}
+
+
+def version_before(state: State, *, name: str, digest: str) -> str | None:
+    """The version of a dataset that a release is compared with: the newest when it was first accepted, or now where it was not."""
+    with state.registry.reading() as connection:
+        return _before(connection, name, t.releases.c.digest == digest)
 
 
 def _before(connection: sa.Connection, name: str, mine: sa.ColumnElement[bool]) -> str | None:

@@ -38,8 +38,9 @@ def render_dataset_page(report: ValidationReport, *, dataset_id: str | None, pre
 
 
 def _sentence(report: ValidationReport) -> str:
-    """The summary without the name, which stands above it."""
-    return report.summary.removeprefix(f"release {report.name} {report.version} ").capitalize() + "."
+    """The summary without the name and the answer, which stand above it."""
+    said = report.summary.removeprefix(f"release {report.name} {report.version} ").partition(": ")[2]
+    return said[:1].upper() + said[1:] + "."
 
 
 def _urgency(check: Check) -> int:

@@ -11,7 +11,7 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import short
 from pe_training.core.records import Attachment
 from pe_training.costs.ledger import ledger
-from pe_training.datasets.accept import find_release, origins, stored_report
+from pe_training.datasets.accept import find_release, stored_report, version_before
 from pe_training.datasets.record import DatasetVersion
 from pe_training.evaluation.predictions import from_parquet
 from pe_training.evaluation.record import EvaluationReport
@@ -50,7 +50,7 @@ def publish_release(digest: str, *, state: State) -> Path:
     if known is None:
         raise PeError(Kind.NOT_FOUND, "this release was never judged", where=short(digest), hint="`pe dataset add PATH` judges it")
     report = stored_report(known.report_digest, state=state)
-    previous = origins(state, known.dataset_id).get("previous") if known.dataset_id else None
+    previous = version_before(state, name=known.name, digest=digest)
     html = render_dataset_page(report, dataset_id=known.dataset_id, previous=previous).encode()
     path = state.settings.report_page(known.dataset_id or f"release_{digest.removeprefix('sha256:')[:32]}")
     write_durably(path, lambda file: file.write(html))
