@@ -61,7 +61,7 @@ def add(
     from pe_training.cli.launch import accept_release
     from pe_training.datasets.accept import accept
     from pe_training.datasets.inbox import hand_over
-    from pe_training.datasets.intake import bring
+    from pe_training.datasets.intake.bring import bring
     from pe_training.datasets.release import release_digest
     from pe_training.evaluation.suites import suite_prompts
     from pe_training.views.console import acceptance_view
@@ -94,7 +94,7 @@ def _preview(path: str, flags: dict[str, Any]) -> Answer:
     from tempfile import TemporaryDirectory
 
     from pe_training.datasets.accept import preview
-    from pe_training.datasets.intake import bring
+    from pe_training.datasets.intake.bring import bring
     from pe_training.evaluation.suites import suite_prompts
     from pe_training.views.console import validation_table
 

@@ -20,8 +20,8 @@ _PREFIX = "pe-training/"
 def _models() -> dict[str, tuple[str, type[BaseModel]]]:
     """Kind -> (apiVersion, model)."""
     from pe_training.costs.rates import Rates
+    from pe_training.datasets.intake.source import DeclaredSource
     from pe_training.datasets.policy import ReleasePolicy
-    from pe_training.datasets.source import DeclaredSource
     from pe_training.evaluation.suites import SuiteConfig
     from pe_training.manifests.schema import Manifest
     from pe_training.promotion.policy import Policy

@@ -67,7 +67,7 @@ class KnownRelease:
 
 def preview(path: Path, *, suites: SuitePrompts, state: State) -> Validated:
     """A release judged by today's policy against the accepted version before it; stores nothing. ``suites``: what it must not hold."""
-    from pe_training.datasets.text_scan import TextScan
+    from pe_training.datasets.texts.scan import TextScan
 
     policy = policy_today(state)
     release = read_release(path, scan=TextScan.of(policy, suites))

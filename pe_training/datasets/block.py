@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pe_training.datasets.parse import NotARowError, ParsedRow, Profile, parse_row
-from pe_training.datasets.text_scan import TextScan
+from pe_training.datasets.texts.scan import TextScan
 
 
 class Complaint(NamedTuple):

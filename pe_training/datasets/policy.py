@@ -14,8 +14,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pe_training.core.config import load_config, suggest
 from pe_training.core.records import Frozen
-from pe_training.datasets.personal_data import PhoneBook
 from pe_training.datasets.report import CHECKS
+from pe_training.datasets.texts.personal_data import PhoneBook
 
 Severity = Literal["error", "warn"]
 Ratio = Annotated[float, Field(ge=0, le=1)]

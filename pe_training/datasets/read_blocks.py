@@ -18,7 +18,7 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.core.progress import progress
 from pe_training.datasets.block import Block, Complaint, read_block
 from pe_training.datasets.shard_lines import UnreadableError, shard_lines
-from pe_training.datasets.text_scan import TextScan
+from pe_training.datasets.texts.scan import TextScan
 
 BLOCK_BYTES = 1 << 20
 BLOCK_ROWS = 4_000

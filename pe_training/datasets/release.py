@@ -18,7 +18,7 @@ from pe_training.datasets.report import Problem
 from pe_training.datasets.row_table import RowTable
 
 if TYPE_CHECKING:
-    from pe_training.datasets.text_scan import TextScan
+    from pe_training.datasets.texts.scan import TextScan
 
 MISSING = "missing"
 MAX_PROBLEMS_PER_FILE = 1_000

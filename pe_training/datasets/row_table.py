@@ -214,7 +214,7 @@ class RowTable(Sequence[TableRow]):
         """(n, PERMUTATIONS) similarity signatures of the rows' texts, mapped from the disk."""
         import numpy as np
 
-        from pe_training.datasets.near_duplicates import PERMUTATIONS
+        from pe_training.datasets.texts.near_duplicates import PERMUTATIONS
 
         return np.frombuffer(self._signatures.map(), dtype=np.uint32).reshape(-1, PERMUTATIONS)
 

@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from pe_training.datasets.language import detect
-from pe_training.datasets.near_duplicates import near_pairs
 from pe_training.datasets.policy import ReleasePolicy
 from pe_training.datasets.report import MAX_EXAMPLES, Check, Problem, check_result
 from pe_training.datasets.row_table import RowTable, having
+from pe_training.datasets.texts.language import detect
+from pe_training.datasets.texts.near_duplicates import near_pairs
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from pe_training.datasets.accept import accept
-from pe_training.datasets.bucket import new_releases_of, release_of_partition
+from pe_training.datasets.intake.bucket import new_releases_of, release_of_partition
 from pe_training.datasets.report import CHECKS
 from pe_training.defs.resources import Store
 from pe_training.evaluation.suites import suite_prompts

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pe_training.settings import SAMPLES
+from pe_training_tests.datasets.intake.shapes import WORDS, write_lines
+from pe_training_tests.datasets.intake.test_convert import chats
+from pe_training_tests.datasets.intake.test_fetch import upload
 from pe_training_tests.datasets.samples import sample_release
-from pe_training_tests.datasets.shapes import WORDS, write_lines
-from pe_training_tests.datasets.test_convert import chats
-from pe_training_tests.datasets.test_fetch import upload
 from pe_training_tests.e2e.chain import pe
 from pe_training_tests.s3_server import BUCKET, SECRET, S3Server
 

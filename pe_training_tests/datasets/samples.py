@@ -10,7 +10,7 @@ from pe_training.datasets.policy import ReleasePolicy, load_release_policy
 from pe_training.datasets.release import Release, read_release
 from pe_training.datasets.report import ValidationReport
 from pe_training.datasets.suite_prompts import SuitePrompts
-from pe_training.datasets.text_scan import TextScan
+from pe_training.datasets.texts.scan import TextScan
 from pe_training.settings import SAMPLES, Settings
 from pe_training.storage.state import State
 from pe_training_tests.releases import build_release, make_row

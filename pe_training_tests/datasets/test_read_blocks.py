@@ -15,10 +15,10 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.core.progress import listening
 from pe_training.datasets import read_blocks as reading
 from pe_training.datasets.block import Block, read_block
-from pe_training.datasets.contamination import SuiteIndex
-from pe_training.datasets.near_duplicates import signature
-from pe_training.datasets.shingles import spoken
-from pe_training.datasets.text_scan import TextScan
+from pe_training.datasets.texts.contamination import SuiteIndex
+from pe_training.datasets.texts.near_duplicates import signature
+from pe_training.datasets.texts.scan import TextScan
+from pe_training.datasets.texts.shingles import spoken
 from pe_training_tests.datasets.samples import PROMPT, SUITES, sample_release, sample_rows, shipped_policy
 
 SCAN = TextScan.of(shipped_policy(), SUITES)

@@ -1,0 +1,1 @@
+"""What the words of dialogues say, kept as numbers: copies, evaluation prompts, personal data, redaction, language."""

@@ -1,0 +1,101 @@
+"""Every set of real third-party data goes through its reader and acceptance, and passes or fails for reasons that this table states.
+
+None of them may be trained on under the shipped policy: their licences are not on its list, and that is the first reason of each.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from pe_training.core.errors import Kind, PeError
+from pe_training.datasets.intake.bring import bring
+from pe_training.evaluation.suites import suite_prompts
+from pe_training.settings import SAMPLES
+from pe_training_tests.datasets.intake.shapes import shared_data
+from pe_training_tests.datasets.samples import report_on
+
+DATA = shared_data()
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(DATA is None, reason="the shared third-party data is not on this machine")]
+DECLARED = {"family": "mental_health_datasets", "pii_status": "none_detected", "language": "en"}
+
+
+class Stated(NamedTuple):
+    """What is declared of a file, and what comes of it."""
+
+    format: str
+    rows: int
+    failing: set[str]  # checks, besides the licence
+    ignore: tuple[str, ...] = ()
+
+
+TEXT = "labelled_text"
+REPEATS = "unique_rows"  # the same text under two labels, or twice
+LEAKS = {"near_duplicates", "splits_disjoint"}  # the same text in two splits
+GAPS = "splits_present"  # the set ships without one of train, val and test
+TABLE = {
+    "bbq": Stated(TEXT, 3_000, {GAPS, REPEATS}, ignore=("choices", "answer_info", "stereotyped_groups")),
+    "bolt_client_behaviour": Stated(TEXT, 88, {GAPS, REPEATS, "distinct_content"}),
+    "bolt_therapist_behaviour": Stated(TEXT, 422, {GAPS, REPEATS, "distinct_content"}),
+    "cbt_bench": Stated(TEXT, 370, {GAPS, REPEATS, "distinct_content", *LEAKS}),
+    "counsel_chat": Stated("chat", 2_129, {REPEATS, "personal_data", *LEAKS}),
+    "crows_pairs": Stated(TEXT, 1_508, {GAPS, REPEATS}, ignore=("text_b",)),
+    "davidson_toxicity": Stated(TEXT, 10_093, {"language", "near_duplicates", "personal_data"}),
+    "epitome_er": Stated(TEXT, 2_620, {GAPS, REPEATS}),
+    "epitome_ex": Stated(TEXT, 2_620, {GAPS, REPEATS}),
+    "epitome_ip": Stated(TEXT, 2_620, {GAPS, REPEATS}),
+    "eq_bench_v2": Stated(TEXT, 171, {GAPS}),
+    "esconv_strategies": Stated(TEXT, 7_655, {GAPS, REPEATS, "distinct_content", "personal_data", *LEAKS}),
+    "failed_esconv": Stated(
+        "chat", 196, {GAPS, "contamination", "personal_data", "role_order"}
+    ),  # the supporter begins, or the seeker ends
+    "goemotions_ekman": Stated(TEXT, 20_968, {REPEATS, "personal_data", *LEAKS}),
+    "simple_safety_tests": Stated(TEXT, 80, {GAPS, "language"}),  # too short and too blunt for the detector
+    "vera_crisis_first3": Stated(TEXT, 105, {GAPS}),
+    "vera_mh_conversations": Stated("chat", 105, {GAPS, "personal_data", "role_order"}),
+    "wiki_toxicity": Stated(TEXT, 1_492, {"language", "near_duplicates", "personal_data"}),  # misspelt insults, just over 2 %
+}
+NOTHING_TO_LEARN = {"aipsy_scenarios": "chat"}  # client turns only: prompts for an evaluation
+
+
+def brought(name: str, into: Path, **more: object) -> Path:
+    assert DATA is not None
+    stated = TABLE[name]
+    ignore = {"ignore": stated.ignore} if stated.ignore else {}
+    return bring(str(DATA / f"{name}.jsonl"), into=into, flags={"format": stated.format, **DECLARED, **ignore, **more})
+
+
+def test_the_table_has_every_file() -> None:
+    assert DATA is not None
+    assert {path.stem for path in DATA.glob("*.jsonl")} == TABLE.keys() | NOTHING_TO_LEARN.keys()
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_a_real_set_is_converted_whole_and_fails_for_the_stated_reasons(name: str, tmp_path: Path) -> None:
+    report = report_on(brought(name, tmp_path), suites=suite_prompts(SAMPLES / "suites"))
+    assert report.conversion is not None
+    counts = report.conversion.counts
+    assert (counts.read, counts.converted, counts.dropped) == (TABLE[name].rows, TABLE[name].rows, {})
+    assert report.rows == TABLE[name].rows
+    assert {check.name for check in report.failed} == {"licences", *TABLE[name].failing}
+
+
+@pytest.mark.parametrize("name", NOTHING_TO_LEARN)
+def test_a_real_set_without_an_answer_is_refused_with_its_counts(name: str, tmp_path: Path) -> None:
+    assert DATA is not None
+    with pytest.raises(PeError) as caught:
+        bring(str(DATA / f"{name}.jsonl"), into=tmp_path, flags={"format": NOTHING_TO_LEARN[name], **DECLARED})
+    assert caught.value.kind is Kind.REFUSED
+    assert caught.value.message == (
+        "no record holds anything to learn from: 20 records read, 0 converted, 20 dropped (no assistant turn: 20)"
+    )
+
+
+def test_conversations_that_end_with_the_client_pass_once_that_is_declared(tmp_path: Path) -> None:
+    folder = brought("vera_mh_conversations", tmp_path, trailing_client_turns="drop")
+    report = report_on(folder, suites=suite_prompts(SAMPLES / "suites"))
+    assert report.conversion is not None
+    assert report.conversion.counts.cut == 16
+    assert {check.name for check in report.failed} == {"licences", "personal_data", GAPS}
