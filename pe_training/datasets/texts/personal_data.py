@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from pe_training.datasets.texts.folding import folded
 from pe_training.datasets.texts.redaction import without_markers
 
 KINDS: Final = (
@@ -91,8 +91,7 @@ def findings(text: str, *, phones: PhoneBook) -> dict[str, int]:
 
     A stretch of text counts once, as the first kind of :data:`KINDS` that claims it. Placeholders and hotlines are none.
     """
-    if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)  # full-width digits and letters
+    text = folded(text)  # full-width digits, zero-width spaces
     digits = len(text.encode("utf-8", "surrogatepass").translate(None, _NO_DIGITS))
     linked = any(letter in text for letter in _LINKING) and any(sign in text for sign in _LINKED)
     if not digits and not linked:
@@ -129,9 +128,11 @@ Span = tuple[int, int]
 
 
 def _blank(text: str, spans: list[Span]) -> str:
-    for start, end in spans:
-        text = text[:start] + "\x00" * (end - start) + text[end:]
-    return text
+    parts, done = [], 0
+    for start, end in sorted(spans):
+        parts += [text[done:start], "\x00" * (end - max(start, done))]
+        done = max(end, done)
+    return "".join([*parts, text[done:]]) if spans else text
 
 
 def _matches(pattern: re.Pattern[str]) -> Callable[[str, PhoneBook], Iterator[Span]]:

@@ -7,13 +7,14 @@ that write no spaces (Chinese, Japanese, Thai) come out as one word a clause; co
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from pe_training.datasets.texts.folding import caseless
 
 Hashes: TypeAlias = npt.NDArray[np.uint64]
 Places: TypeAlias = npt.NDArray[np.int64]
@@ -31,8 +32,8 @@ _S29, _S30, _S27, _S31 = np.uint64(29), np.uint64(30), np.uint64(27), np.uint64(
 
 
 def words(text: str) -> list[str]:
-    """NFKC, case-folded, without anything that is neither letter nor digit."""
-    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+    """Caseless and folded (folding.py), without anything that is neither letter nor digit."""
+    return _WORD.findall(caseless(text))
 
 
 def normal(text: str) -> bytes:
