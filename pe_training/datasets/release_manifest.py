@@ -6,21 +6,22 @@ manifest read any file of the machine, so it is refused before anything is opene
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, JsonValue, ValidationError
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.records import Frozen
-from pe_training.datasets.complaints import complaint
-from pe_training.datasets.rows import Count, Name, SplitName, Time
+from pe_training.datasets.complaints import RepeatedKeyError, complaint, refuse_repeated_keys
+from pe_training.datasets.rows import Count, Name, SplitName, Time, split_name
 
 MANIFEST = "manifest.json"
 FORMATS = (".jsonl", ".jsonl.gz", ".parquet")
+MAX_NAME_BYTES = 255  # what file systems take
 _HINT = "name a file below the release's folder"
 
 
@@ -91,17 +92,22 @@ def read_release_manifest(folder: Path) -> ReleaseManifest:
     if path.is_symlink() or not path.is_file():
         raise PeError(Kind.INPUT, "must be a plain file", where=str(path), hint="copy the file itself into the folder")
     try:
-        return ReleaseManifest.model_validate_json(path.read_bytes())
+        text = path.read_bytes()
+        manifest = ReleaseManifest.model_validate_json(text)
+        refuse_repeated_keys(text, meant=split_name)  # `val` beside `validation` is one key twice
+    except RepeatedKeyError as error:
+        raise PeError(Kind.INPUT, str(error), where=str(path), hint="fix the release's manifest") from None
     except ValidationError as error:
         field, message = complaint(error, ReleaseManifest)
         raise PeError(Kind.INPUT, message, where=f"{path}:{field}" if field else str(path), hint="fix the release's manifest") from None
+    return manifest
 
 
 def shard_files(folder: Path, manifest: ReleaseManifest) -> tuple[ShardFile, ...]:
     """Every shard that the manifest lists, in its order. Raises input for a path outside, unknown formats and repeats."""
     found = tuple(_shard_files(folder, manifest))
     names = [shard.name for shard in found]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
+    if repeated := sorted(name for name, times in Counter(names).items() if times > 1):
         raise PeError(Kind.INPUT, f"{repeated[0]} is listed twice", where=str(folder / MANIFEST), hint="list every shard once")
     return found
 
@@ -118,13 +124,13 @@ def _shard_files(folder: Path, manifest: ReleaseManifest) -> Iterator[ShardFile]
 
 def _relative(text: str, folder: Path, *, where: str) -> str:
     """The place below the folder that ``s3_path`` stands for: itself, or of a URL the longest ending that is there."""
-    if not text.isprintable() or "\\" in text:
+    if not text.isprintable() or "\\" in text or any(len(part.encode()) > MAX_NAME_BYTES for part in text.split("/")):
         raise PeError(Kind.INPUT, "is not a plain path", where=where, hint=_HINT)
     if "://" not in text:
         return text
     if not text.startswith("s3://"):
         raise PeError(Kind.INPUT, "is a URL that is not s3://", where=where, hint=_HINT)
-    parts = [part for part in PurePosixPath(urlsplit(text).path).parts if part != "/"]
+    parts = [part for part in PurePosixPath(text.removeprefix("s3://")).parts[1:] if part != "/"]  # without the bucket
     if not parts or ".." in parts:
         raise PeError(Kind.INPUT, "names no file", where=where, hint=_HINT)
     endings = ["/".join(parts[index:]) for index in range(len(parts))]
