@@ -21,7 +21,7 @@ from pe_training.datasets.policy import ReleasePolicy, load_release_policy
 from pe_training.datasets.read import verify_dataset
 from pe_training.datasets.recalled import recalls_over, taint_accepted_in
 from pe_training.datasets.record import DatasetVersion
-from pe_training.datasets.release import Release, read_head, read_release
+from pe_training.datasets.release import Release, changed, read_head, read_release
 from pe_training.datasets.report import ValidationReport
 from pe_training.datasets.seal import seal
 from pe_training.datasets.suite_prompts import SuitePrompts
@@ -92,6 +92,8 @@ def accept(path: Path, *, suites: SuitePrompts, state: State) -> Acceptance:
         known = find_release(state, head.digest)
         if known is None or _is_to_be_judged_anew(known, suites, state=state):
             release, report = preview(path, suites=suites, state=state)
+            if release.digest != head.digest:
+                raise changed(path)
             _register(release, report, after=known, state=state)
             known = find_release(state, release.digest)
             assert known is not None

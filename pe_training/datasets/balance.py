@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from pe_training.datasets.complaints import shown
 from pe_training.datasets.policy import ReleasePolicy
 from pe_training.datasets.record import DatasetVersion
 from pe_training.datasets.release_manifest import MANIFEST
@@ -47,7 +48,7 @@ def _label_balance(rows: RowTable, policy: ReleasePolicy) -> Check:
     if not rows.labels:
         return _nothing("label_balance", skipped or "no row has a label", unit="label")
     problems = [
-        Problem(check="label_balance", where=MANIFEST, field=f"labels.{label}", message=message)
+        Problem(check="label_balance", where=MANIFEST, field=f"labels.{shown(label)}", message=message)
         for label, counts in sorted(rows.labels.items())
         for message in _imbalance(counts, policy)
     ]
@@ -79,7 +80,7 @@ def _mixture(rows: RowTable, policy: ReleasePolicy) -> Check:
     off = {family: realised.get(family, 0.0) - planned.get(family, 0.0) for family in sorted(planned.keys() | realised.keys())}
     problems = [
         Problem(
-            check="mixture", where=MANIFEST, field=f"source_families.{family}",
+            check="mixture", where=MANIFEST, field=f"source_families.{shown(family)}",
             message=f"{realised.get(family, 0.0):.1%} of the training rows, planned {planned.get(family, 0.0):.1%}",
         )
         for family, difference in off.items()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pe_training.core.progress import progress
 from pe_training.datasets.balance import balance_checks
+from pe_training.datasets.complaints import shown
 from pe_training.datasets.makeup import makeup_of
 from pe_training.datasets.policy import ReleasePolicy
 from pe_training.datasets.record import SPLITS, DatasetVersion
@@ -106,19 +107,19 @@ def _miscounts(release: Release) -> Iterator[Problem]:
         counted = sum(per_file[number] for number, shard in enumerate(release.shards) if shard.split == split)
         yield from _compare(f"splits.{split}.conversations", listed.conversations, counted)
     for number, shard in enumerate(release.shards):
-        yield from _compare(f"{shard.entry.shard_id}.conversation_count", shard.entry.conversation_count, per_file[number])
+        yield from _compare(f"{shown(shard.entry.shard_id)}.conversation_count", shard.entry.conversation_count, per_file[number])
         stray = families_of.get(number, set()) ^ set(shard.entry.source_families)
         if stray:
             message = f"{len(stray)} families are listed and not there, or there and not listed"
-            yield _problem("manifest_counts", MANIFEST, f"{shard.entry.shard_id}.source_families", message)
+            yield _problem("manifest_counts", MANIFEST, f"{shown(shard.entry.shard_id)}.source_families", message)
     for family, entry in manifest.source_families.items():
         of_family = per_family.get(family, Counter())
-        yield from _compare(f"source_families.{family}.conversations", entry.conversations, of_family.total())
+        yield from _compare(f"source_families.{shown(family)}.conversations", entry.conversations, of_family.total())
         declared = {str(name): count for name, count in entry.splits.items()}
         for name in SPLITS:
-            yield from _compare(f"source_families.{family}.splits.{name}", declared.get(name, 0), of_family[name])
+            yield from _compare(f"source_families.{shown(family)}.splits.{name}", declared.get(name, 0), of_family[name])
     for family in sorted(per_family.keys() - manifest.source_families.keys()):
-        yield _problem("manifest_counts", MANIFEST, "source_families", f"lists no {family!r}, which has rows")
+        yield _problem("manifest_counts", MANIFEST, "source_families", f"lists no {shown(family)!r}, which has rows")
 
 
 def _compare(field: str, declared: int, counted: int) -> Iterator[Problem]:
@@ -172,14 +173,14 @@ def _holdout_families(release: Release) -> Check:
     problems = [
         _problem(
             "holdout_families", row.where, "metadata.split",
-            f"{row.profile.family!r} is held out for testing, and this row is in {row.split}",
+            f"{shown(row.profile.family)!r} is held out for testing, and this row is in {row.split}",
         )
         for row in _first(release, leaked)
     ]  # fmt: skip
     absent = sorted(holdouts - {profile.family for profile in release.rows.profiles})
     for family in absent:
         message = "no row of this family: leakage cannot be looked for"
-        problems.append(_problem("holdout_families", MANIFEST, f"holdout_families.{family}", message))
+        problems.append(_problem("holdout_families", MANIFEST, f"holdout_families.{shown(family)}", message))
     return check_result("holdout_families", problems, unit="row", failing=int(leaked.sum()) + len(absent))
 
 
@@ -189,15 +190,10 @@ def _distinct_content(release: Release, policy: ReleasePolicy) -> Check:
 
     rows = release.rows
     groups = rows.content_groups
-    file_of = np.asarray([profile.file for profile in rows.profiles], dtype=np.int64)[rows.profile_of] if len(rows) else groups
-    ratios = {}
-    for number, name in enumerate(rows.files):
-        chosen = groups[file_of == number]
-        if len(chosen):
-            ratios[name] = len(np.unique(chosen)) / len(chosen)
-    for family in sorted({profile.family for profile in rows.profiles}):
-        chosen = groups[rows.mask(having(family=family))]
-        ratios[f"family {family}"] = len(np.unique(chosen)) / len(chosen)
+    files, file_of = rows.grouped(lambda profile: profile.file)
+    families, family_of = rows.grouped(lambda profile: profile.family)
+    ratios = dict(zip([rows.files[file] for file in files], _distinct_shares(groups, file_of), strict=True))
+    ratios |= dict(zip([f"family {shown(family)}" for family in families], _distinct_shares(groups, family_of), strict=True))
     ratios["all files together"] = len(np.unique(groups)) / len(rows) if len(rows) else 0.0
     low = {file: ratio for file, ratio in ratios.items() if ratio < policy.min_distinct_ratio}
     return Check(
@@ -210,6 +206,15 @@ def _distinct_content(release: Release, policy: ReleasePolicy) -> Check:
         unit="file",
         examples=tuple(_low_ratio(file, ratio) for file, ratio in list(low.items())[:MAX_EXAMPLES]),
     )
+
+
+def _distinct_shares(contents: NDArray[np.int32], part: NDArray[np.int64]) -> list[float]:
+    """Distinct contents over rows, of each part."""
+    import numpy as np
+
+    pairs = np.unique(part * (int(contents.max(initial=0)) + 1) + contents)
+    shares: list[float] = (np.bincount(pairs // (int(contents.max(initial=0)) + 1)) / np.bincount(part)).tolist()
+    return shares
 
 
 def _low_ratio(file: str, ratio: float) -> Problem:

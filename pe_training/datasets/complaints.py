@@ -6,15 +6,16 @@ channel, so only names from our own models appear here; a key that somebody inve
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from pe_training.core.config import suggest
 
-_KEY = re.compile(r"^[A-Za-z0-9_.:-]{1,64}$")
+_KEY = re.compile(r"^[A-Za-z0-9_.:-]{1,64}\Z")
 _OPEN = {"labels": "values are text, whole numbers, true or false, or one mapping of whole numbers", "group": "values are text"}
 
 
@@ -32,6 +33,31 @@ def complaint(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]
         return _dotted(loc), f"is missing{more}"
     reason = first["msg"].removeprefix("Value error, ")
     return _dotted(loc), f"{reason[:1].lower()}{reason[1:]}{more}"
+
+
+def shown(name: str) -> str:
+    """A name that data chose, if it looks like one: where a dialogue stands in its place, none of it may be repeated."""
+    return name if _KEY.match(name) else "(not a name)"
+
+
+def refuse_repeated_keys(text: bytes, *, meant: Callable[[str], str] = str) -> None:
+    """Readers disagree on which of two values of one key counts. Raises :class:`RepeatedKeyError`.
+
+    ``text``: JSON that was read already; ``meant``: the one way to write a key that may be written in several.
+    """
+
+    def once(pairs: list[tuple[str, object]]) -> None:
+        seen: set[str] = set()
+        for key in (meant(written) for written, _ in pairs):
+            if key in seen:
+                raise RepeatedKeyError(f"the key {shown(key)!r} stands twice in one object")
+            seen.add(key)
+
+    json.loads(text, object_pairs_hook=once)
+
+
+class RepeatedKeyError(ValueError):
+    """A key that stands twice in one object; says no more than :func:`shown` lets it."""
 
 
 def _dotted(loc: Iterable[int | str]) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pe_training.core.records import Frozen
-from pe_training.datasets.makeup import shown_name
+from pe_training.datasets.complaints import shown
 from pe_training.datasets.read import read_columns
 from pe_training.datasets.record import DatasetVersion
 from pe_training.storage.state import State
@@ -103,7 +103,7 @@ def _paired(left: pd.DataFrame, right: pd.DataFrame, *, by: str) -> tuple[pd.Dat
 
 
 def _cells(kinds: dict[str, pd.DataFrame]) -> Iterable[Cell]:
-    counts = {kind: Counter(zip(rows.split, map(shown_name, rows.family), strict=True)) for kind, rows in kinds.items()}
+    counts = {kind: Counter(zip(rows.split, map(shown, rows.family), strict=True)) for kind, rows in kinds.items()}
     places = sorted({place for found in counts.values() for place in found})
     return (Cell(split=split, family=family, **{kind: counts[kind][split, family] for kind in kinds}) for split, family in places)
 
@@ -121,7 +121,7 @@ def _label_counts(rows: pd.DataFrame) -> Counter[tuple[str, str]]:
     for text, count in rows.labels.value_counts().items():
         for label, value in json.loads(str(text)).items():
             if isinstance(value, str):
-                counts[shown_name(label), shown_name(value)] += count
+                counts[shown(label), shown(value)] += count
     return counts
 
 

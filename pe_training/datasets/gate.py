@@ -47,8 +47,8 @@ def require_trainable(dataset: DatasetVersion, *, state: State, route: str, subj
     """Refuse a version that is recalled, or has no acceptance that still stands; the attempt is remembered. Raises refused, corrupt."""
     with remembering(state, route=route, subject=subject, dataset_id=dataset.id), state.registry.reading() as connection:
         require_untainted_in(connection, dataset.id)
-        reports = [str(found) for found in connection.execute(acceptances_query(dataset.id)).scalars()]
-        _require_standing(dataset, (stored_report(digest, state=state) for digest in reports))
+        found = connection.execute(acceptances_query(dataset.id)).all()
+        _require_standing(dataset, (_report(row, dataset, state=state) for row in found))
 
 
 def require_untainted(*identifiers: str, state: State, route: str) -> None:
@@ -88,10 +88,19 @@ def attempts(state: State, *, before: int | None = None, limit: int = PAGE_ROWS)
         return tuple(Attempt(**row._mapping) for row in connection.execute(query))
 
 
-def acceptances_query(dataset_id: str) -> sa.Select[tuple[str]]:
-    """The reports by which releases were accepted as a version, newest first."""
+def acceptances_query(dataset_id: str) -> sa.Select[tuple[str, str]]:
+    """``(digest, report_digest)`` of the releases that were accepted as a version, newest first."""
     r = releases.c
-    return sa.select(r.report_digest).where(r.dataset_id == dataset_id, r.outcome == "accepted").order_by(r.seq.desc())
+    return sa.select(r.digest, r.report_digest).where(r.dataset_id == dataset_id, r.outcome == "accepted").order_by(r.seq.desc())
+
+
+def _report(row: sa.Row[tuple[str, str]], dataset: DatasetVersion, *, state: State) -> ValidationReport:
+    """The report of an acceptance, which must be one: a row of a database is soon edited, a report is named by its digest."""
+    report = stored_report(row.report_digest, state=state)
+    if not report.accepted or (report.release_digest, report.name, report.rows) != (row.digest, dataset.name, dataset.rows):
+        message = f"{short(dataset.id)} of {dataset.name} is registered as accepted, and the report of that does not say so"
+        raise GateError(Kind.REFUSED, message, where=dataset.id, hint="restore the registry from a backup, or accept the release anew")
+    return report
 
 
 def _require_standing(dataset: DatasetVersion, acceptances: Iterator[ValidationReport]) -> None:

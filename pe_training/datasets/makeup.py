@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from pe_training.core.records import Frozen
+from pe_training.datasets.complaints import shown
 from pe_training.datasets.record import SPLITS
 from pe_training.datasets.row_table import RowTable, having
 
@@ -19,14 +20,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-NOT_A_NAME = "(not a name)"
 OTHERS = "(others)"
 MAX_VALUES = 12  # of a label; rarer ones are pooled
 MAX_TURNS_SHOWN = 20
 EXAMPLE_FAMILIES, EXAMPLES_PER_FAMILY = 6, 2
 EXAMPLE_TURNS, EXAMPLE_CHARACTERS = 6, 400
 BAR = "\u25ac\u25ac\u25ac"
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.:+-]{0,39}$")
 _WORD = re.compile(r"\w+")
 Counts = dict[str, dict[str, int]]  # name -> split -> rows
 
@@ -82,7 +81,7 @@ def makeup_of(rows: RowTable) -> Makeup:
     families: dict[str, Counter[str]] = {}
     licences: dict[str, Counter[str]] = {}
     for profile, count in rows.counted():
-        families.setdefault(shown_name(profile.family), Counter())[profile.split] += count
+        families.setdefault(shown(profile.family), Counter())[profile.split] += count
         licences.setdefault(profile.license_tag, Counter())[profile.split] += count
     in_split = {split: rows.mask(having(split=split)) for split in SPLITS}
     there = {split: mask for split, mask in in_split.items() if mask.any()}
@@ -100,12 +99,7 @@ def makeup_of(rows: RowTable) -> Makeup:
 
 def is_name(text: str) -> bool:
     """Whether a value of the data may be shown: a short word, so that no sentence of a dialogue can hide in it."""
-    return bool(_NAME.match(text))
-
-
-def shown_name(text: str) -> str:
-    """The name, or what stands for all that are none."""
-    return text if is_name(text) else NOT_A_NAME
+    return shown(text) == text
 
 
 def without_words(text: str) -> str:
@@ -149,11 +143,11 @@ def _values(counts: Mapping[tuple[str, str], int]) -> Counts:
     """The commonest values; the others, and those that are no names, pooled."""
     totals: Counter[str] = Counter()
     for (_, value), count in counts.items():
-        totals[shown_name(value)] += count
+        totals[shown(value)] += count
     kept = sorted(totals, key=lambda value: (-totals[value], value))[:MAX_VALUES]
     found: dict[str, Counter[str]] = {value: Counter() for value in kept}
     for (split, value), count in counts.items():
-        name = shown_name(value)
+        name = shown(value)
         found.setdefault(name if name in kept else OTHERS, Counter())[split] += count
     return {value: {split: of[split] for split in SPLITS if of[split]} for value, of in found.items()}
 
@@ -162,14 +156,15 @@ def _examples(rows: RowTable) -> Iterator[Example]:
     sizes: Counter[str] = Counter()
     for profile, count in rows.counted():
         sizes[profile.family] += count
+    families, of = rows.grouped(lambda profile: profile.family)
+    smallest = dict(zip(families, rows.smallest(of, limit=EXAMPLES_PER_FAMILY), strict=True))
     for family in sorted(sizes, key=lambda name: (-sizes[name], name))[:EXAMPLE_FAMILIES]:
-        chosen = rows.smallest(rows.mask(having(family=family)), limit=EXAMPLES_PER_FAMILY)
-        for index in chosen.tolist():
+        for index in smallest[family].tolist():
             said = rows.messages(index)
             yield Example(
                 where=rows.where(index),
                 row_digest=rows.digest(index),
-                family=shown_name(family),
+                family=shown(family),
                 split=rows[index].split,
                 turns=tuple(Turn(role=role, shown=without_words(text), words=len(text.split())) for role, text in said[:EXAMPLE_TURNS]),
                 more_turns=max(0, len(said) - EXAMPLE_TURNS),

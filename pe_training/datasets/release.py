@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 MISSING = "missing"
 MAX_PROBLEMS_PER_FILE = 1_000
-NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,62}$")
-VERSION = re.compile(r"^(?!latest$|ds_)[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")
+MAX_SURPLUS = 10  # times the declared rows: some megabytes can unpack into more than any disk holds
+NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,62}\Z")
+VERSION = re.compile(r"^(?!latest$|ds_)[A-Za-z0-9][A-Za-z0-9._+-]{0,63}\Z")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +85,18 @@ def read_release(folder: Path, *, scan: TextScan) -> Release:
             where = f"{head.shards[file].name}:{complaint.line}"
             problems.append(Problem(check="schema", where=where, field=complaint.field, message=complaint.message))
         wrong[file] += len(block.complaints)
+        if len(rows) > MAX_SURPLUS * head.manifest.total_conversations + MAX_PROBLEMS_PER_FILE:
+            message = f"holds more than {MAX_SURPLUS} times the {head.manifest.total_conversations:,} rows that its manifest names"
+            raise PeError(Kind.INPUT, message, where=str(folder / MANIFEST), hint="the rest was not read; correct total_conversations")
     if release_digest(folder) != head.digest:
-        message = "the release changed while it was read"
-        raise PeError(Kind.BUSY, message, where=str(folder), hint="wait until it is wholly copied, then run this again")
+        raise changed(folder)
     return Release(**vars(head), scan=scan, rows=rows.finish(), problems=tuple(problems), wrong=wrong.total())
+
+
+def changed(folder: Path) -> PeError:
+    """The error for a release that is not the one it was a moment ago."""
+    message = "the release changed while it was read"
+    return PeError(Kind.BUSY, message, where=str(folder), hint="wait until it is wholly copied, then run this again")
 
 
 def _named(declared: str | None, folder_name: str, pattern: re.Pattern[str], *, where: str) -> str:

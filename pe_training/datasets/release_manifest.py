@@ -6,22 +6,23 @@ manifest read any file of the machine, so it is refused before anything is opene
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, JsonValue, ValidationError
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.records import Frozen
-from pe_training.datasets.complaints import complaint
+from pe_training.datasets.complaints import RepeatedKeyError, complaint, refuse_repeated_keys
 from pe_training.datasets.conversion import Origin
-from pe_training.datasets.rows import Count, Name, SplitName, Time
+from pe_training.datasets.rows import Count, Name, SplitName, Time, split_name
 
 MANIFEST = "manifest.json"
 FORMATS = (".jsonl", ".jsonl.gz", ".parquet")
+MAX_NAME_BYTES = 255  # what file systems take
 _HINT = "name a file below the release's folder"
 
 
@@ -98,10 +99,14 @@ def read_release_manifest(folder: Path) -> ReleaseManifest:
 def parse_release_manifest(data: bytes, *, where: str) -> ReleaseManifest:
     """The manifest with these bytes; ``where`` they are from. Raises input with the field that is wrong."""
     try:
-        return ReleaseManifest.model_validate_json(data)
+        manifest = ReleaseManifest.model_validate_json(data)
+        refuse_repeated_keys(data, meant=split_name)  # `val` beside `validation` is one key twice
+    except RepeatedKeyError as error:
+        raise PeError(Kind.INPUT, str(error), where=where, hint="fix the release's manifest") from None
     except ValidationError as error:
         field, message = complaint(error, ReleaseManifest)
         raise PeError(Kind.INPUT, message, where=f"{where}:{field}" if field else where, hint="fix the release's manifest") from None
+    return manifest
 
 
 def shard_files(folder: Path, manifest: ReleaseManifest) -> tuple[ShardFile, ...]:
@@ -127,20 +132,20 @@ def shard_names(manifest: ReleaseManifest, *, where: str, is_there: Callable[[st
             _require_plain(name, where=place)
             found.append((split, entry, name, place))
     names = [name for _, _, name, _ in found]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
+    if repeated := sorted(name for name, times in Counter(names).items() if times > 1):
         raise PeError(Kind.INPUT, f"{repeated[0]} is listed twice", where=where, hint="list every shard once")
     return found
 
 
 def _relative(text: str, is_there: Callable[[str], bool], *, where: str) -> str:
     """The place below the folder that ``s3_path`` stands for: itself, or of a URL the longest ending that is there."""
-    if not text.isprintable() or "\\" in text:
+    if not text.isprintable() or "\\" in text or any(len(part.encode()) > MAX_NAME_BYTES for part in text.split("/")):
         raise PeError(Kind.INPUT, "is not a plain path", where=where, hint=_HINT)
     if "://" not in text:
         return text
     if not text.startswith("s3://"):
         raise PeError(Kind.INPUT, "is a URL that is not s3://", where=where, hint=_HINT)
-    parts = [part for part in PurePosixPath(urlsplit(text).path).parts if part != "/"]
+    parts = [part for part in PurePosixPath(text.removeprefix("s3://")).parts[1:] if part != "/"]  # without the bucket
     if not parts or ".." in parts:
         raise PeError(Kind.INPUT, "names no file", where=where, hint=_HINT)
     endings = ["/".join(parts[index:]) for index in range(len(parts))]

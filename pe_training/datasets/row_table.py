@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from pe_training.datasets.block import Block
 
+Key = TypeVar("Key", str, int, tuple[str, str])
 DIGEST_BYTES = 32
 BUFFER_BYTES = 1 << 20
 MAX_LABEL_VALUES = 1_000  # a label with more values, each split's counted, is free text
@@ -228,17 +229,22 @@ class RowTable(Sequence[TableRow]):
         """Role and content of every message of a row."""
         return [(turn.role, turn.content) for turn in _messages(self.canonical(index)).messages]
 
-    def spoken(self, index: int) -> str:
-        """What user and assistant say in a row."""
-        return "\n".join([content for role, content in self.messages(index) if role != "system"])
+    def spoken(self, index: int) -> dict[str, str]:
+        """What user and assistant say in a row, by role."""
+        said: dict[str, list[str]] = {}
+        for role, content in self.messages(index):
+            if role != "system":
+                said.setdefault(role, []).append(content)
+        return {role: "\n".join(turns) for role, turns in said.items()}
 
-    def smallest(self, chosen: NDArray[np.bool_], *, limit: int) -> NDArray[np.int64]:
-        """Those of the chosen rows that have the smallest digests: a sample that no order of the rows changes."""
+    def smallest(self, groups: NDArray[np.int64], *, limit: int) -> Iterator[NDArray[np.int64]]:
+        """Of each group, 0 and up, the rows that have the smallest digests: a sample that no order of the rows changes."""
         import numpy as np
 
-        rows = np.flatnonzero(chosen)
-        heads = np.frombuffer(self._digests, dtype=">u8").reshape(-1, 4)[rows, 0] if len(rows) else np.zeros(0)
-        return rows[np.argsort(heads, kind="stable")[:limit]]
+        heads = np.frombuffer(self._digests, dtype=">u8").reshape(-1, 4)[:, 0] if len(self) else np.zeros(0)
+        order = np.lexsort((heads, groups))
+        ends = np.cumsum(np.bincount(groups)) if len(groups) else np.zeros(0, dtype=np.int64)
+        return (order[start : min(start + limit, end)] for start, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=False))
 
     @property
     def words(self) -> NDArray[np.uint32]:
@@ -265,6 +271,16 @@ class RowTable(Sequence[TableRow]):
 
         judged = np.fromiter((holds(profile) for profile in self.profiles), dtype=bool, count=len(self.profiles))
         return judged[self.profile_of]
+
+    def grouped(self, by: Callable[[Profile], Key]) -> tuple[list[Key], NDArray[np.int64]]:
+        """The answers to ``by`` there are, sorted, and (n,) the place of each row's own among them: thousands of groups cost one pass."""
+        import numpy as np
+
+        answers = [by(profile) for profile in self.profiles]
+        found = sorted(set(answers))
+        place = {answer: number for number, answer in enumerate(found)}
+        codes = np.fromiter((place[answer] for answer in answers), dtype=np.int64, count=len(answers))
+        return found, codes[self.profile_of]
 
     def counted(self) -> Iterator[tuple[Profile, int]]:
         """Every profile with the number of rows that have it."""

@@ -11,7 +11,9 @@ from typing import Any, BinaryIO, cast
 from pydantic_core import PydanticSerializationError, to_json
 
 MAX_ROW_BYTES = 16 << 20  # a longer line is not a dialogue; it would be a decompression bomb's way in
-_BATCH_ROWS = 1_000
+MAX_BLANK_LINES = 10_000  # one after the other: a gigabyte of them packs into a megabyte
+TOO_LONG = f"the row is longer than {MAX_ROW_BYTES >> 20} MiB; the rest of the file is not read"
+_BATCH_ROWS = 100  # Parquet packs equal texts into one, so that a small file may hold rows beyond any memory
 
 
 class UnreadableError(Exception):
@@ -28,16 +30,19 @@ def shard_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     if path.name.endswith(".parquet"):
         yield from _parquet_rows(path)
         return
-    number = 0
+    number = blank = 0
     with path.open("rb") as raw:
         file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if path.name.endswith(".gz") else raw
         try:
             while line := file.readline(MAX_ROW_BYTES + 1):
                 number += 1
                 if len(line) > MAX_ROW_BYTES:
-                    raise UnreadableError(number, f"the row is longer than {MAX_ROW_BYTES >> 20} MiB; the rest of the file is not read")
+                    raise UnreadableError(number, TOO_LONG)
                 if line.strip():
                     yield number, line
+                    blank = 0
+                elif (blank := blank + 1) > MAX_BLANK_LINES:
+                    raise UnreadableError(number, f"more than {MAX_BLANK_LINES:,} blank lines; the rest of the file is not read")
         except (EOFError, gzip.BadGzipFile, zlib.error):
             raise UnreadableError(number + 1, "the compressed file is damaged here; the rest of it is not read") from None
 
@@ -52,7 +57,10 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, bytes]]:
             for batch in file.iter_batches(batch_size=_BATCH_ROWS):
                 for row in batch.to_pylist(maps_as_pydicts="strict"):
                     number += 1
-                    yield number, to_json(_without_nulls(row), inf_nan_mode="constants")  # NaN stays NaN, and is refused
+                    line = to_json(_without_nulls(row), inf_nan_mode="constants")  # NaN stays NaN, and is refused
+                    if len(line) > MAX_ROW_BYTES:
+                        raise UnreadableError(number, TOO_LONG)
+                    yield number, line
     except (pa.ArrowException, PydanticSerializationError, OSError, ValueError, KeyError) as error:
         raise UnreadableError(number + 1, f"the Parquet file cannot be read ({type(error).__name__})") from None
 

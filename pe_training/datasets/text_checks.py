@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from pe_training.datasets.complaints import shown
 from pe_training.datasets.policy import ReleasePolicy
 from pe_training.datasets.report import MAX_EXAMPLES, Check, Problem, check_result
-from pe_training.datasets.row_table import RowTable, having
-from pe_training.datasets.texts.language import detect
+from pe_training.datasets.row_table import RowTable
+from pe_training.datasets.texts.language import LANGUAGES, detect
 from pe_training.datasets.texts.near_duplicates import near_pairs
 
 if TYPE_CHECKING:
@@ -64,36 +65,46 @@ def _contamination(rows: RowTable, passed_over: Mapping[str, int]) -> Check:
 
 def _redaction(rows: RowTable, policy: ReleasePolicy) -> Check:
     """Families of which too many rows were cut up by a scrubber."""
-    cut = rows.redacted_shares > policy.max_redacted_share
-    worst, problems = 0.0, []
-    for family in sorted({profile.family for profile in rows.profiles}):
-        of_family = rows.mask(having(family=family))
-        share = float(cut[of_family].mean())
-        worst = max(worst, share)
-        if share > policy.max_redacted_rows:
-            message = f"{family}: {share:.1%} of its rows lost more than {policy.max_redacted_share:.0%} of their words or sentences"
-            problems.append(_problem("redaction", rows.where(next(_first(cut & of_family))), "messages", message))
-    return _shares("redaction", problems, observed=worst, threshold=policy.max_redacted_rows)
+    import numpy as np
+
+    cut = np.flatnonzero(rows.redacted_shares > policy.max_redacted_share)
+    families, of = rows.grouped(lambda profile: profile.family)
+    shares = np.bincount(of[cut], minlength=len(families)) / np.bincount(of, minlength=len(families))
+    first = dict(zip(of[cut][::-1].tolist(), cut[::-1].tolist(), strict=True))
+    problems = []
+    for number in np.flatnonzero(shares > policy.max_redacted_rows).tolist():
+        lost = f"{shares[number]:.1%} of its rows lost more than {policy.max_redacted_share:.0%} of their words or sentences"
+        problems.append(_problem("redaction", rows.where(first[number]), "messages", f"{shown(families[number])}: {lost}"))
+    return _shares("redaction", problems, observed=float(shares.max(initial=0)), threshold=policy.max_redacted_rows)
 
 
 def _language(rows: RowTable, policy: ReleasePolicy) -> Check:
     """Families of which too many rows are in another language than they declare, by a sample of each."""
     worst, told, problems = 0.0, 0, []
-    for family, declared in sorted({(profile.family, profile.language or "") for profile in rows.profiles}):
-        group = rows.mask(having(family=family, language=declared or None))
+    groups, of = rows.grouped(lambda profile: (profile.family, profile.language or ""))
+    for (family, declared), sample in zip(groups, rows.smallest(of, limit=LANGUAGE_ROWS), strict=True):
         expected = declared or policy.language
-        sample = [int(index) for index in rows.smallest(group, limit=LANGUAGE_ROWS)]
-        found = {index: best[0] for index in sample if (best := detect(rows.spoken(index))) and best[1] >= MIN_CONFIDENCE}
+        found = {index: language for index in sample.tolist() if (language := _told(rows, index, expected=expected))}
         others = [index for index, language in found.items() if language != expected]
         told += len(found)
         share = len(others) / len(found) if found else 0.0
         worst = max(worst, share)
         if share > policy.max_other_language:
             kinds = ", ".join(f"{code} {count}" for code, count in sorted(Counter(found[index] for index in others).items()))
-            message = f"{family}: of {len(found)} rows that could be told, {len(others)} are not {expected!r} ({kinds})"
+            unknown = "" if expected in LANGUAGES else ", a language that is not among those that can be told"
+            message = f"{shown(family)}: of {len(found)} rows that could be told, {len(others)} are not {expected!r} ({kinds}){unknown}"
             problems.append(_problem("language", rows.where(min(others)), "metadata.language", message))
     check = _shares("language", problems, observed=worst, threshold=policy.max_other_language)
     return check if told else check.model_copy(update={"judged": False, "note": "no row is long enough to tell its language"})
+
+
+def _told(rows: RowTable, index: int, *, expected: str) -> str | None:
+    """The language of a row, if it can be told: of what user and assistant each say, that which is not the expected one."""
+    spoken = rows.spoken(index)
+    told = [best[0] for text in spoken.values() if (best := detect(text)) and best[1] >= MIN_CONFIDENCE]
+    if not told and (best := detect("\n".join(spoken.values()))) and best[1] >= MIN_CONFIDENCE:
+        told = [best[0]]
+    return next((language for language in told if language != expected), expected) if told else None
 
 
 def _shares(name: str, problems: list[Problem], *, observed: float, threshold: float) -> Check:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pe_training.datasets.makeup import BAR, MAX_VALUES, NOT_A_NAME, OTHERS, Makeup, makeup_of, without_words
+from pe_training.datasets.makeup import BAR, MAX_VALUES, OTHERS, Makeup, makeup_of, without_words
 from pe_training_tests.datasets.samples import CANARY, read, sample_release, sample_rows
 from pe_training_tests.releases import make_row
 
@@ -49,8 +49,8 @@ def test_no_word_of_a_dialogue_and_no_value_that_may_be_one_is_kept(tmp_path: Pa
         row["metadata"]["source_family"] = f"family of {CANARY}"
     found = makeup(tmp_path, rows)
     assert CANARY not in found.model_dump_json()
-    assert list(found.families) == [NOT_A_NAME]
-    assert found.labels["note"] == {NOT_A_NAME: {"train": 22, "val": 2, "test": 2}}
+    assert list(found.families) == ["(not a name)"]
+    assert found.labels["note"] == {"(not a name)": {"train": 22, "val": 2, "test": 2}}
     assert found.labels_left_out == 1
     assert all(turn.shown and not any(letter.isalnum() for letter in turn.shown) for row in found.examples for turn in row.turns)
 

@@ -80,12 +80,6 @@ def test_a_line_that_is_no_row_is_refused_alike(line: bytes) -> None:
     assert isinstance(quickly(line), tuple)
 
 
-def test_a_key_given_twice_counts_as_it_does_for_the_strict_model() -> None:
-    line = json.dumps(sample_rows()[0]).encode().replace(b'"split": "train"', b'"split": "train", "split": "val"')
-    assert quickly(line) == strictly(line)
-    assert parse_row(line).profile.split == "val"
-
-
 @given(messages=MESSAGES.filter(lambda found: bool(found) and all(m["role"] != "client" for m in found)))
 def test_the_facts_of_a_row_follow_from_it(messages: Any) -> None:
     row = sample_rows()[0] | {"messages": messages}

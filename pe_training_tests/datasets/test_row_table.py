@@ -42,9 +42,9 @@ def test_every_row_comes_back_as_it_was_added() -> None:
         assert row.where == (f"a.jsonl:{number + 1}" if number < 9 else f"b.jsonl:{number - 8}")
         assert row.digest == digest_bytes(added[number].canonical) == digest_bytes(rows.canonical(number))
         assert (row.split, row.profile.shape, row.profile.turns) == (added[number].profile.split, "SUA", 2)
-        assert rows.spoken(number) == "\n".join(content for _, content in talk(number)[1:])
+        assert rows.spoken(number) == dict(talk(number)[1:])
     assert rows[-1] == rows[25]
-    assert np.array_equal(rows.signatures(), signatures([rows.spoken(number) for number in range(26)]))
+    assert np.array_equal(rows.signatures(), signatures(["\n".join(rows.spoken(number).values()) for number in range(26)]))
 
 
 def test_rows_that_agree_in_every_fact_share_a_profile() -> None:
@@ -78,10 +78,11 @@ def test_an_empty_table_answers_too() -> None:
 
 def test_a_sample_is_of_the_smallest_digests_and_follows_no_order() -> None:
     rows = table()
-    everywhere = rows.mask(lambda _: True)
-    chosen = [rows.digest(int(index)) for index in rows.smallest(everywhere, limit=5)]
-    assert chosen == sorted(rows.digest(number) for number in range(26))[:5]
-    assert len(rows.smallest(~everywhere, limit=5)) == 0
+    splits, of = rows.grouped(lambda profile: profile.split)
+    assert splits == ["test", "train", "val"]
+    for split, sample in zip(splits, rows.smallest(of, limit=5), strict=True):
+        chosen = [rows.digest(int(index)) for index in sample]
+        assert chosen == sorted(rows.digest(number) for number in range(26) if rows[number].split == split)[:5]
 
 
 def test_a_spool_keeps_more_than_its_buffer_and_leaves_no_file(tmp_path: Path) -> None:
