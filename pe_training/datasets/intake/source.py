@@ -96,7 +96,7 @@ class Source(Frozen):
     """A declaration, ``apiVersion: pe-training/source-v1``."""
 
     apiVersion: Literal["pe-training/source-v1"] = "pe-training/source-v1"
-    name: str = Field(pattern=NAME.pattern)
+    name: str = Field(pattern=NAME.pattern.replace(r"\Z", "$"))  # pydantic's `$` is the very end; Python's is not
     version: str
     format: Format
     files: Annotated[tuple[SourceFile, ...], BeforeValidator(_tuple)]
