@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from pe_training.core.config import load_config, suggest
 from pe_training.core.records import Frozen
@@ -31,15 +31,32 @@ Range = Annotated[list[float], Field(min_length=2, max_length=2), AfterValidator
 Day = Annotated[date, BeforeValidator(lambda value: date.fromisoformat(value) if isinstance(value, str) else value)]
 
 
+def _a_check(name: str) -> str:
+    if name not in CHECKS:
+        raise ValueError(f"no check is called {name!r}; {suggest(name, CHECKS)}")
+    return name
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"is not a regular expression: {error}") from None
+    return text
+
+
+CheckName = Annotated[str, AfterValidator(_a_check)]
+
+
 class Waiver(Frozen):
     """One check of one dataset excused until a day."""
 
-    check: str
+    check: CheckName
     dataset: str
     version: str | None = Field(default=None, description="only this version; without it every version")
     max_failing: int = Field(ge=1, description="excuses no more failing rows, files or counts than this")
-    owner: str = Field(min_length=1)
-    reason: str = Field(min_length=10)
+    owner: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=10)]
     expires: Day = Field(description="the last day on which it holds")
 
     def covers(self, *, check: str, failing: int, dataset: str, version: str) -> bool:
@@ -59,12 +76,12 @@ class ReleasePolicy(Frozen):
     """``apiVersion: pe-training/release-policy-v1``. Every report names the digest of the policy that judged."""
 
     apiVersion: Literal["pe-training/release-policy-v1"]
-    warn_only: list[str] = Field(default=[], description="checks that warn and do not refuse")
+    warn_only: list[CheckName] = Field(default=[], description="checks that warn and do not refuse")
     waivers: list[Waiver] = Field(default=[])
     licences: list[str]
     pii_statuses: list[str]
     families: list[str]
-    turns: dict[str, str] = Field(
+    turns: dict[str, Annotated[str, AfterValidator(_pattern)]] = Field(
         description="purpose -> what a whole dialogue matches: S system, U user, A assistant, _ empty; 'default' for others"
     )
     min_distinct_ratio: Ratio = Field(description="distinct contents over rows, per file, per family and in all")
@@ -97,24 +114,12 @@ class ReleasePolicy(Frozen):
     max_other_language: Ratio = Field(description="share of a family's rows that may be in another language than declared")
 
     @model_validator(mode="after")
-    def _known_checks(self) -> Self:
-        for name in (*self.warn_only, *(waiver.check for waiver in self.waivers)):
-            if name not in CHECKS:
-                raise ValueError(f"no check is called {name!r}; {suggest(name, CHECKS)}")
-        return self
-
-    @model_validator(mode="after")
     def _can_be_applied(self) -> Self:
         for name in (*self.lengths, *self.mixture):
             if name not in self.families:
                 raise ValueError(f"{name!r} is not among the families; {suggest(name, self.families)}")
         if "default" not in self.turns:
             raise ValueError("turns needs an entry 'default', for rows that name no purpose")
-        for purpose, pattern in self.turns.items():
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise ValueError(f"turns.{purpose} is not a regular expression: {error}") from None
         if self.min_quality > self.max_quality:
             raise ValueError("min_quality is above max_quality")
         return self

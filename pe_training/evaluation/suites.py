@@ -88,7 +88,9 @@ def suite_digest(folder: Path, name: str) -> str:
 
 
 def suite_prompts(folder: Path) -> SuitePrompts:
-    """What the suites of a folder ask, for datasets to be kept free of. A held-out suite asks nothing of its own."""
+    """What the suites of a folder ask, for datasets to be kept free of. A held-out suite asks nothing of its own. Raises not_found."""
+    if not folder.is_dir():
+        raise PeError(Kind.NOT_FOUND, "no such folder of evaluation suites", where=str(folder), hint="correct PE_SUITES, or unset it")
     names = sorted(path.parent.name for path in folder.glob(f"*/{SUITE_FILE}"))
     suites = {name: load_suite(folder, name) for name in names}
     asked = {

@@ -54,6 +54,8 @@ def database_errors(where: str) -> Iterator[None]:
     """Turn a database that is locked, full, corrupt or away into one :class:`PeError`."""
     try:
         yield
+    except OverflowError as error:  # SQLite's driver, of an integer beyond 64 bits
+        raise PeError(Kind.INPUT, "this number is larger than any that is stored", hint="copy it from the list it came from") from error
     except DBAPIError as error:
         reason = str(error.orig).splitlines()[0]
         hints = {

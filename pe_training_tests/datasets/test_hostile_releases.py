@@ -128,6 +128,18 @@ def test_a_row_of_parquet_is_no_longer_than_one_of_json(tmp_path: Path) -> None:
         list(shard_lines(tmp_path / "a.parquet"))
 
 
+@pytest.mark.parametrize("nested", ["at the top", "in a struct"])
+def test_a_column_that_stands_twice_is_refused(tmp_path: Path, nested: str) -> None:
+    column = pa.array(["x"])
+    if nested == "in a struct":
+        table = pa.table({"messages": pa.array([[{"role": "user"}]]), "metadata": pa.StructArray.from_arrays([column] * 2, ["split"] * 2)})
+    else:
+        table = pa.Table.from_arrays([column, column], ["messages", "messages"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(UnreadableError, match="stands twice"):
+        list(shard_lines(tmp_path / "a.parquet"))
+
+
 def test_a_release_that_unpacks_into_many_times_its_rows_is_not_read_to_its_end(tmp_path: Path) -> None:
     path = rewritten(tmp_path, (LINE.encode() + b"\n") * 20_000)
     with pytest.raises(PeError, match="more than 10 times the 26 rows") as caught:

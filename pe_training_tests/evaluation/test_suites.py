@@ -14,7 +14,7 @@ from pe_training.core.errors import PeError
 from pe_training.core.ids import digest_file, digest_json
 from pe_training.evaluation.examples import CrisisExample, Scenario
 from pe_training.evaluation.selection import part, select
-from pe_training.evaluation.suites import load_suite, prompts, suite_digest
+from pe_training.evaluation.suites import load_suite, prompts, suite_digest, suite_prompts
 from pe_training.settings import SAMPLES
 
 SUITES = SAMPLES / "suites"
@@ -164,3 +164,8 @@ def test_a_part_has_its_size_and_every_stratum_its_share(strata: list[str], size
     for name, count in Counter(strata).items():
         exact = count * min(size, len(items)) / len(items)
         assert abs(sum(item[1] == name for item in chosen) - exact) < 1
+
+
+def test_a_folder_of_suites_that_is_not_there_is_an_error_and_not_no_suites(tmp_path: Path) -> None:
+    with pytest.raises(PeError, match="no such folder of evaluation suites"):
+        suite_prompts(tmp_path / "typo")

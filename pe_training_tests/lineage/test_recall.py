@@ -22,6 +22,7 @@ from pe_training.lineage.substitutes import TaintedStage
 from pe_training.lineage.trace import trace_up
 from pe_training.promotion.candidates import decision_for_stage
 from pe_training.promotion.stages import apply_decision, enter_training, promote, rollback
+from pe_training.settings import Settings
 from pe_training.storage import tables as t
 from pe_training.storage.state import State
 from pe_training.storage.taints import downstream_query, inherit_query, taints_query
@@ -337,3 +338,11 @@ def test_no_question_about_taints_reads_a_whole_table(world: World, query: Any) 
     steps = [step for step in plan if step.startswith(("SCAN", "SEARCH"))]
     assert all(step.startswith("SEARCH") or step == "SCAN down" for step in steps), plan  # the walk's own queue is read once
     assert any(step.startswith("SEARCH") and ("INDEX" in step or "PRIMARY KEY" in step) for step in steps)
+
+
+def test_a_number_beyond_the_database_is_an_input_error(tmp_path: Path) -> None:
+    state = State(Settings(home=tmp_path))
+    for ask in (lambda: lift(state, 10**30, reason="x", actor="ada"), lambda: recalls(state, before=10**30)):
+        with pytest.raises(PeError, match="larger than any") as caught:
+            ask()
+        assert caught.value.kind == Kind.INPUT

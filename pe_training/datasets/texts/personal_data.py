@@ -70,7 +70,10 @@ _IP = re.compile(
     re.IGNORECASE,
 )
 _NOT_AN_IP = re.compile(r"(?:\bv|version|release|section|chapter|clause|update|firmware) ?$", re.IGNORECASE)
-_PHONE = re.compile(r"(?<![\w.,$€£])[+(]{0,2}\d(?:[ ().\-/\u2010-\u2015]{0,3}\d){6,14}(?![\d])")
+_PHONE = re.compile(  # not within an identifier such as a digest; a letter of a script without spaces may stand beside it, and an "x12"
+    r"(?<![A-Za-z0-9_.,$€£])[+(]{0,2}\d(?:[ ().\-/\u2010-\u2015]{0,3}\d){6,14}(?![0-9A-WYZa-wyz])"
+)
+_DATE = re.compile(r"(?<!\d)(?:19|20)\d\d([-/.])(?:0?[1-9]|1[0-2])\1(?:[12]\d|3[01]|0?[1-9])(?![\d-])")
 _STREET = re.compile(
     r"(?<![\d.,:/$€£-])\d{1,5}[A-Za-z]?,? (?:(?:North|South|East|West|[NSEW]\.?|NE|NW|SE|SW) )?"
     r"(?:(?!(?:Minute|Hour|Day|Mile|Week|Month|Year|Step|Step-by-Step|Point|Key)s?\b)(?:[A-Z][a-z'\u2019-]+|\d{1,3}(?:st|nd|rd|th)) ){1,3}"
@@ -183,6 +186,7 @@ def _addresses(text: str, _phones: PhoneBook) -> Iterator[Span]:
 
 
 def _numbers(text: str, phones: PhoneBook) -> Iterator[Span]:
+    text = _DATE.sub(lambda date: "\x00" * len(date[0]), text)  # "2024-01-15 10:30" begins with ten digits of a number in Washington
     for candidate in _PHONE.finditer(text):
         from phonenumbers import Leniency, PhoneNumberMatcher
 

@@ -56,6 +56,16 @@ def test_personal_data_behind_invisible_characters_and_other_digits_is_found(tex
     assert sum(findings(text, phones=US).values()) == 1
 
 
+@pytest.mark.parametrize("text", ["seen 2024-01-15 10:30:00", "sha 4155552671abc0", "at 2024/01/15 10"])
+def test_dates_and_digests_are_no_telephone_numbers(text: str) -> None:
+    assert findings(text, phones=US) == {}
+
+
+@pytest.mark.parametrize("text", ["2024-01-15 415-555-2671", "\u7535\u8bdd4155552671\u662f", "415-555-2671x12", "202-401-1510"])
+def test_a_number_beside_a_date_or_a_letter_of_another_script_is_one(text: str) -> None:
+    assert findings(text, phones=US) == {"phone": 1}
+
+
 @pytest.mark.parametrize("text", ["a" + "\u0301\u0323" * 500_000, "ab@cd.ef " * 100_000, "078-05-1120 " * 30_000])
 def test_a_row_of_megabytes_takes_seconds(text: str) -> None:
     began = time.perf_counter()
