@@ -106,7 +106,7 @@ def test_a_refused_release_is_judged_anew_when_the_policy_has_changed(tmp_path: 
         (("waivers: []", WAIVER.replace("2026-12-31", "someday")), "expires"),
         (("min_distinct_ratio: 0.9", "min_distinct_ratio: 9"), "min_distinct_ratio"),
         (("licences:", "licenses:"), "did you mean 'licences'"),
-        (('"S?(?:UA)+"', '"S?(UA"'), ":36:12: turns.default: is not a regular expression"),
+        (('"S?(?:UA)+"', '"S?(UA"'), ":37:12: turns.default: is not a regular expression"),
         (("turns: [2, 20]", "turns: [20, 2]"), "must be written from low to high"),
         (("mixture: {}", "mixture: {cptds: 1}"), "'cptds' is not among the families; did you mean 'cptsd'?"),
         (("min_quality: 0", "min_quality: 2"), "min_quality is above max_quality"),

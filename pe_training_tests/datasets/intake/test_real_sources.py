@@ -52,10 +52,10 @@ TABLE = {
         "chat", 196, {GAPS, "contamination", "personal_data", "role_order"}
     ),  # the supporter begins, or the seeker ends
     "goemotions_ekman": Stated(TEXT, 20_968, {REPEATS, "personal_data", *LEAKS}),
-    "simple_safety_tests": Stated(TEXT, 80, {GAPS, "language"}),  # too short and too blunt for the detector
+    "simple_safety_tests": Stated(TEXT, 80, {GAPS}),
     "vera_crisis_first3": Stated(TEXT, 105, {GAPS}),
     "vera_mh_conversations": Stated("chat", 105, {GAPS, "personal_data", "role_order"}),
-    "wiki_toxicity": Stated(TEXT, 1_492, {"language", "near_duplicates", "personal_data"}),  # misspelt insults, just over 2 %
+    "wiki_toxicity": Stated(TEXT, 1_492, {"near_duplicates", "personal_data"}),
 }
 NOTHING_TO_LEARN = {"aipsy_scenarios": "chat"}  # client turns only: prompts for an evaluation
 
