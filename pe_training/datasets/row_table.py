@@ -7,23 +7,18 @@ last reader, so that memory does not grow with the length of the dialogues.
 
 from __future__ import annotations
 
-import mmap
-import os
-import tempfile
-import weakref
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, islice
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from pe_training.datasets.parse import Profile
-from pe_training.storage.durable import world_error, world_errors
+from pe_training.datasets.spool import Spool
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +28,6 @@ if TYPE_CHECKING:
 
 Key = TypeVar("Key", str, int, tuple[str, str])
 DIGEST_BYTES = 32
-BUFFER_BYTES = 1 << 20
 MAX_LABEL_VALUES = 1_000  # a label with more values, each split's counted, is free text
 
 
@@ -66,45 +60,6 @@ class TableRow:
     def split(self) -> str:
         """Its split."""
         return self.profile.split
-
-
-class Spool:
-    """Bytes of many rows, appended once and read by place, in a file without a name that ends with this object."""
-
-    def __init__(self, folder: Path | None = None) -> None:
-        self._folder = folder or Path(tempfile.gettempdir())
-        self._buffer = bytearray()
-        with world_errors(self._folder):
-            self._fd, name = tempfile.mkstemp(prefix="pe-rows-", dir=self._folder)
-            weakref.finalize(self, os.close, self._fd)
-            Path(name).unlink()
-
-    def write(self, data: bytes) -> None:
-        """Append."""
-        self._buffer += data
-        if len(self._buffer) >= BUFFER_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        """Make what was written readable."""
-        left = memoryview(bytes(self._buffer))
-        self._buffer.clear()
-        try:
-            while left:
-                left = left[os.write(self._fd, left) :]
-        except OSError as error:
-            raise world_error(error, doing="cannot write the working copy of the rows", path=self._folder) from error
-
-    def map(self) -> mmap.mmap | bytes:
-        """All bytes, mapped into memory and not read."""
-        size = os.fstat(self._fd).st_size
-        return mmap.mmap(self._fd, size, prot=mmap.PROT_READ) if size else b""
-
-    def read(self, start: int, size: int) -> bytes:
-        """``size`` bytes from ``start``."""
-        data = os.pread(self._fd, size, start)
-        assert len(data) == size, (len(data), size)
-        return data
 
 
 class RowTable(Sequence[TableRow]):

@@ -16,7 +16,8 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_bytes
 from pe_training.datasets.block import Block, read_block
 from pe_training.datasets.parse import parse_row
-from pe_training.datasets.row_table import BUFFER_BYTES, RowTable, Spool
+from pe_training.datasets.row_table import RowTable
+from pe_training.datasets.spool import BUFFER_BYTES, Spool
 from pe_training.datasets.texts.near_duplicates import PERMUTATIONS, signatures
 from pe_training.datasets.texts.scan import TextScan
 from pe_training_tests.datasets.samples import SUITES, sample_rows, shipped_policy, talk
