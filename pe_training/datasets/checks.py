@@ -169,6 +169,9 @@ def _unique_rows(release: Release) -> Check:
 def _holdout_families(release: Release) -> Check:
     """Held-out families in other splits; and those without a single row, where there is nothing to look at."""
     holdouts = {family for family, entry in release.manifest.holdout_families.items() if entry.test_split_only}
+    if not holdouts:
+        idle = {"judged": False, "note": "the manifest holds no family out for testing"}
+        return check_result("holdout_families", [], unit="row").model_copy(update=idle)
     leaked = release.rows.mask(lambda profile: profile.family in holdouts and profile.split != "test")
     problems = [
         _problem(
@@ -186,7 +189,6 @@ def _holdout_families(release: Release) -> Check:
 
 def _distinct_content(release: Release, policy: ReleasePolicy) -> Check:
     """One dialogue repeated as a whole file passes every row-wise check; the ratio of distinct contents shows it."""
-    import numpy as np
 
     rows = release.rows
     groups = rows.content_groups
@@ -194,7 +196,7 @@ def _distinct_content(release: Release, policy: ReleasePolicy) -> Check:
     families, family_of = rows.grouped(lambda profile: profile.family)
     ratios = dict(zip([rows.files[file] for file in files], _distinct_shares(groups, file_of), strict=True))
     ratios |= dict(zip([f"family {shown(family)}" for family in families], _distinct_shares(groups, family_of), strict=True))
-    ratios["all files together"] = len(np.unique(groups)) / len(rows) if len(rows) else 0.0
+    ratios["all files together"] = (int(groups.max()) + 1) / len(rows) if len(rows) else 0.0
     low = {file: ratio for file, ratio in ratios.items() if ratio < policy.min_distinct_ratio}
     return Check(
         name="distinct_content",
@@ -212,8 +214,10 @@ def _distinct_shares(contents: NDArray[np.int32], part: NDArray[np.int64]) -> li
     """Distinct contents over rows, of each part."""
     import numpy as np
 
-    pairs = np.unique(part * (int(contents.max(initial=0)) + 1) + contents)
-    shares: list[float] = (np.bincount(pairs // (int(contents.max(initial=0)) + 1)) / np.bincount(part)).tolist()
+    size = int(contents.max(initial=0)) + 1
+    pairs = np.sort(part * size + contents)  # np.unique takes seven times as long for a million
+    distinct = pairs[np.diff(pairs, prepend=-1) > 0]
+    shares: list[float] = (np.bincount(distinct // size) / np.bincount(part)).tolist()
     return shares
 
 

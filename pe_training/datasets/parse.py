@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Literal, NamedTuple
 
@@ -96,8 +95,7 @@ class Profile(NamedTuple):
     suite: str | None = None  # the evaluation suite whose prompt its text repeats
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParsedRow:
+class ParsedRow(NamedTuple):
     """A row's canonical JSON and the facts that checks look at."""
 
     canonical: bytes

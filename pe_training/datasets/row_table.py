@@ -123,14 +123,18 @@ class RowTable(Sequence[TableRow]):
 
     def __getitem__(self, index: int) -> TableRow:  # type: ignore[override]  # a slice of it is never wanted
         at = index + len(self) if index < 0 else index
-        return TableRow(where=self.where(at), digest=self.digest(at), profile=self.profiles[self._profile[at]])
+        return TableRow(where=self.where(at), digest=self.digest(at), profile=self.profile(at))
 
     def __iter__(self) -> Iterator[TableRow]:
         return (self[index] for index in range(len(self)))
 
     def where(self, index: int) -> str:
         """``file:line`` of a row."""
-        return f"{self.files[self.profiles[self._profile[index]].file]}:{self._line[index]}"
+        return f"{self.files[self.profile(index).file]}:{self._line[index]}"
+
+    def profile(self, index: int) -> Profile:
+        """What a row shares with others."""
+        return self.profiles[self._profile[index]]
 
     def digest(self, index: int) -> str:
         """``sha256:`` digest of a row."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -75,9 +76,21 @@ def _parquet(rows: RowTable, order: Sequence[int]) -> bytes:
         file, _schema(), version="2.6", data_page_version="1.0", compression="zstd", compression_level=3,
         use_dictionary=["family", "split", "license_tag", "phase", "source_key"], write_statistics=True, store_schema=False,
     ) as writer:  # fmt: skip
-        for start in range(0, len(order), ROW_GROUP_ROWS):
-            writer.write_table(_table(rows, order[start : start + ROW_GROUP_ROWS]), row_group_size=ROW_GROUP_ROWS)
+        groups = (_table(rows, order[start : start + ROW_GROUP_ROWS]) for start in range(0, len(order), ROW_GROUP_ROWS))
+        _behind(lambda group: writer.write_table(group, row_group_size=ROW_GROUP_ROWS), groups)
     return file.getvalue()
+
+
+def _behind(write: Callable[[pa.Table], None], tables: Iterable[pa.Table]) -> None:
+    """Write each table while the next is made: compressing needs no lock of the interpreter."""
+    with ThreadPoolExecutor(1) as writing:
+        last: Future[None] | None = None
+        for table in tables:
+            if last:
+                last.result()
+            last = writing.submit(write, table)
+        if last:
+            last.result()
 
 
 def _schema() -> pa.Schema:
@@ -117,7 +130,7 @@ def _table(rows: RowTable, order: Sequence[int]) -> pa.Table:
     schema = _schema()
     content = [_decode(rows.canonical(index)) for index in order]
     metadata = [_decode_metadata(row.metadata) for row in content]
-    profiles = [rows[index].profile for index in order]
+    profiles = [rows.profile(index) for index in order]
     columns: dict[str, Any] = {
         "row_digest": [rows.digest(index) for index in order],
         "family": [profile.family for profile in profiles],

@@ -34,8 +34,7 @@ def text_checks(rows: RowTable, policy: ReleasePolicy, *, passed_over: Mapping[s
 
 def _near_duplicates(rows: RowTable, policy: ReleasePolicy) -> Check:
     """Rows that a row of another split nearly repeats, or repeats: a test that was trained on measures memory."""
-    splits = [profile.split for profile in rows.profiles]
-    groups = [splits[of] for of in rows.profile_of.tolist()]
+    _, groups = rows.grouped(lambda profile: profile.split)
     found = near_pairs(rows.signatures(), rows.sketches(), groups, threshold=policy.near_duplicate_similarity, limit=MAX_EXAMPLES)
     problems = [
         _problem(
@@ -51,8 +50,10 @@ def _near_duplicates(rows: RowTable, policy: ReleasePolicy) -> Check:
 def _contamination(rows: RowTable, passed_over: Mapping[str, int]) -> Check:
     """Rows outside the test split that repeat a prompt of an evaluation suite."""
     if not passed_over:
-        idle = {"judged": False, "note": "no evaluation suite has prompts"}
-        return check_result("contamination", [], unit="row").model_copy(update=idle)
+        unknown = _problem(
+            "contamination", "PE_SUITES", "", "no evaluation suite here asks anything, so nobody can say what must not be trained on"
+        )
+        return check_result("contamination", [unknown], unit="suite")
     repeats = rows.mask(lambda profile: profile.suite is not None and profile.split != "test")
     problems = [
         _problem("contamination", rows.where(index), "messages", f"repeats a prompt of the evaluation suite {rows[index].profile.suite!r}")

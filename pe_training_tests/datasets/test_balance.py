@@ -56,7 +56,7 @@ def test_a_label_that_hardly_varies_warns_and_does_not_refuse(tmp_path: Path) ->
     assert report.accepted
     assert [(found.name, found.severity) for found in report.warnings] == [("label_balance", "warn")]
     assert check(report, "label_balance").examples[0].message == "one of 2 values stands in 95.5% of 22 training rows"
-    assert report.summary.endswith("accepted: 22 checks passed on 26 rows, 2 had nothing to judge; with a warning: label_balance (1 label)")
+    assert report.summary.endswith("accepted: 21 checks passed on 26 rows, 3 had nothing to judge; with a warning: label_balance (1 label)")
 
 
 def test_a_label_value_that_training_never_shows_warns(tmp_path: Path) -> None:
@@ -118,12 +118,13 @@ def test_what_has_nothing_to_judge_is_not_counted_as_passed(tmp_path: Path) -> N
         row["metadata"]["source_family"] = "cptsd"
     report = report_on(sample_release(tmp_path, rows))
     assert {found.name: found.note for found in report.checks if not found.judged} == {
+        "holdout_families": "the manifest holds no family out for testing",
         "family_lengths": "no family with an expected length has 20 rows",
         "label_balance": "no row has a label",
         "mixture": "no mixture is planned",
         "drift": "no version before this one was accepted",
     }
-    assert report.passed == len(report.checks) - 4
+    assert report.passed == len(report.checks) - 5
 
 
 def test_a_label_that_is_free_text_is_left_out_and_named_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

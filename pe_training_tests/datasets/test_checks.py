@@ -13,6 +13,7 @@ import pytest
 
 from pe_training.datasets.report import CHECKS, ValidationReport
 from pe_training.datasets.rows import content_hash
+from pe_training.datasets.suite_prompts import SuitePrompts
 from pe_training_tests.datasets.samples import CANARY, PROMPT, report_on, sample_release, sample_rows, talk
 from pe_training_tests.releases import make_row, write_manifest
 
@@ -199,7 +200,13 @@ def test_a_correct_release_passes_every_check_with_numbers(tmp_path: Path) -> No
         "splits_present": (3.0, 3.0),
     }
     assert all((check.observed, check.failing) == (0, 0) for check in report.checks if check.bound == "at_most")
-    assert report.summary == "release sample-dialogues v1.0.0 accepted: 23 checks passed on 26 rows, 2 had nothing to judge"
+    assert report.summary == "release sample-dialogues v1.0.0 accepted: 22 checks passed on 26 rows, 3 had nothing to judge"
+
+
+def test_where_no_suite_asks_anything_contamination_is_not_taken_for_granted(tmp_path: Path) -> None:
+    report = report_on(sample_release(tmp_path), suites=SuitePrompts(prompts={}, digests={}))
+    assert [check.tally for check in report.failed] == ["contamination (1 suite)"]
+    assert str(report.refusal()).endswith("no evaluation suite here asks anything, so nobody can say what must not be trained on")
 
 
 def test_optional_values_may_all_be_absent(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ matching then needs no texts. MinHash: Broder 1997; banding: Leskovec, Rajaraman
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TypeAlias
@@ -94,22 +94,22 @@ def sketches(of: Signatures, *, threshold: float) -> Hashes:
     return np.concatenate([_fold(of)[:, np.newaxis], band_keys(of, width=band_width(threshold))], axis=1)
 
 
-def near_pairs(of: Signatures, sketched: Hashes, groups: Sequence[Hashable], *, threshold: float, limit: int) -> NearMatches:
+def near_pairs(of: Signatures, sketched: Hashes, groups: Rows, *, threshold: float, limit: int) -> NearMatches:
     """Rows whose estimated Jaccard similarity to a row of another group is at least the threshold.
 
     ``of`` is [rows, PERMUTATIONS] and read only where pairs are proposed, so it may lie on the disk; ``sketched`` are its :func:`sketches`
-    for the same threshold; ``groups`` names each row's split. Equal signatures are one from the start. Estimates have a standard error of
-    sqrt(J(1-J)/128): 0.035 at 0.8, so a pair right at the threshold is found half of the time, one 0.07 above it 97 times in 100.
+    for the same threshold; ``groups`` is the number, 0 and up, of each row's split. Equal signatures are one from
+    the start. Estimates have a standard error of sqrt(J(1-J)/128): 0.035 at 0.8, so a pair right at the threshold is found half of the
+    time, one 0.07 above it 97 times in 100.
     Time grows with rows times :data:`WINDOW`, memory with rows. At most ``limit`` pairs are returned, in order of row.
     """
     assert len(of) == len(sketched) == len(groups), (len(of), len(sketched), len(groups))
-    codes = _codes(groups)
     rows = np.flatnonzero(sketched[:, 0] != _key_of_nothing())
     _, first, member = np.unique(sketched[rows, 0], return_index=True, return_inverse=True)
     low = np.full(len(first), np.iinfo(np.int64).max)
     high = np.full(len(first), _MANY)
-    np.minimum.at(low, member, codes[rows])
-    np.maximum.at(high, member, codes[rows])
+    np.minimum.at(low, member, groups[rows])
+    np.maximum.at(high, member, groups[rows])
     group = np.where(low == high, low, _MANY)
     distinct = _Distinct(of, rows[first], keys=sketched[rows[first], 1:])
     similarity = np.zeros(len(first), dtype=np.float64)
@@ -124,7 +124,7 @@ def near_pairs(of: Signatures, sketched: Hashes, groups: Sequence[Hashable], *, 
     for position in flagged[:limit].tolist():
         mate = int(partner[member[position]])
         others = order[starts[mate] : starts[mate + 1]]
-        other = others[np.argmax(codes[rows[others]] != codes[rows[position]])]
+        other = others[np.argmax(groups[rows[others]] != groups[rows[position]])]
         pairs.append(NearPair(int(rows[position]), int(rows[other]), float(similarity[member[position]])))
     return NearMatches(rows=len(flagged), pairs=tuple(pairs), capped=capped)
 
@@ -153,8 +153,9 @@ def _match(distinct: _Distinct, group: Rows, *, threshold: float, similarity: np
     keys = distinct.keys
     capped = 0
     for band in range(keys.shape[1]):
+        alike = _repeated(keys[:, band])
         # Within a bucket, those that share the next band too stand side by side: the window sees the likeliest first.
-        order = np.lexsort((group, keys[:, (band + 1) % keys.shape[1]], keys[:, band]))
+        order = alike[np.lexsort((group[alike], keys[alike, (band + 1) % keys.shape[1]], keys[alike, band]))]
         key = keys[order, band]
         _, sizes = np.unique(key, return_counts=True)
         capped += int(np.count_nonzero(sizes > WINDOW + 1))
@@ -168,6 +169,17 @@ def _match(distinct: _Distinct, group: Rows, *, threshold: float, similarity: np
             across = (group[one] != group[other]) & ((similarity[one] < 1) | (similarity[other] < 1))
             _keep_best(distinct, one[across], other[across], threshold=threshold, similarity=similarity, partner=partner)
     return capped
+
+
+def _repeated(keys: Hashes) -> Rows:
+    """The places of keys that are not the only one of their value: few, so that only these are put in order."""
+    order = np.argsort(keys)
+    ordered, repeated = keys[order], np.zeros(len(keys), dtype=bool)
+    same = ordered[1:] == ordered[:-1]
+    repeated[1:] |= same
+    repeated[:-1] |= same
+    places: Rows = order[repeated]
+    return places
 
 
 def _keep_best(
@@ -194,8 +206,3 @@ def _fold(values: npt.NDArray[np.unsignedinteger]) -> Hashes:
 @cache
 def _multipliers(count: int) -> Hashes:
     return np.random.default_rng(SEED).integers(1, 2**63, count, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-
-
-def _codes(groups: Sequence[Hashable]) -> Rows:
-    known: dict[Hashable, int] = {}
-    return np.fromiter((known.setdefault(group, len(known)) for group in groups), dtype=np.int64, count=len(groups))

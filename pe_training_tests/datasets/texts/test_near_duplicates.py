@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -29,8 +29,10 @@ THRESHOLD = 0.8
 TEXT = "I keep putting off my exams and feel stuck; every evening I promise myself that tomorrow will be different."
 
 
-def pairs(of: Signatures, groups: Sequence[Hashable], *, threshold: float, limit: int) -> NearMatches:
-    return near_pairs(of, sketches(of, threshold=threshold), groups, threshold=threshold, limit=limit)
+def pairs(of: Signatures, groups: Sequence[str], *, threshold: float, limit: int) -> NearMatches:
+    names = sorted(set(groups))
+    codes = np.array([names.index(group) for group in groups], dtype=np.int64)
+    return near_pairs(of, sketches(of, threshold=threshold), codes, threshold=threshold, limit=limit)
 
 
 def exact(left: str, right: str) -> float:
