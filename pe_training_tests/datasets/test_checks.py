@@ -206,7 +206,7 @@ def test_a_correct_release_passes_every_check_with_numbers(tmp_path: Path) -> No
 def test_where_no_suite_asks_anything_contamination_is_not_taken_for_granted(tmp_path: Path) -> None:
     report = report_on(sample_release(tmp_path), suites=SuitePrompts(prompts={}, digests={}))
     assert [check.tally for check in report.failed] == ["contamination (1 suite)"]
-    assert str(report.refusal()).endswith("no evaluation suite here asks anything, so nobody can say what must not be trained on")
+    assert report.refusal().hint == "no evaluation suite here asks anything, so nobody can say what must not be trained on"
 
 
 def test_optional_values_may_all_be_absent(tmp_path: Path) -> None:

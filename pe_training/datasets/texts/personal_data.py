@@ -86,6 +86,7 @@ _NO_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
 _NUMBER = re.compile(r"\d+")
 _LINKED = ("@", "://", "=", ".com/", ".me/", "(at", "( at", "[at", "[ at")
 _LINKING = "@=/(["  # each of them has one of these, which is found at once
+_MANY_NUMBERS = 1_000  # what looks like a telephone number after so many others in a text counts as one
 _WINDOW = 80  # characters on either side of a number: the longest street, the farthest keyword
 
 
@@ -187,9 +188,12 @@ def _addresses(text: str, _phones: PhoneBook) -> Iterator[Span]:
 
 def _numbers(text: str, phones: PhoneBook) -> Iterator[Span]:
     text = _DATE.sub(lambda date: "\x00" * len(date[0]), text)  # "2024-01-15 10:30" begins with ten digits of a number in Washington
-    for candidate in _PHONE.finditer(text):
+    for number, candidate in enumerate(_PHONE.finditer(text)):
         from phonenumbers import Leniency, PhoneNumberMatcher
 
+        if number >= _MANY_NUMBERS:
+            yield candidate.span()  # the numbering plan takes a tenth of a millisecond; a text like this is a list, not a dialogue
+            continue
         for match in PhoneNumberMatcher(candidate[0], phones.region, leniency=Leniency.VALID):
             dialled = _OF_DIGITS.sub("", match.raw_string)
             if phones.hotlines.isdisjoint((dialled, str(match.number.national_number))):

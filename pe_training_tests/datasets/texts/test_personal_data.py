@@ -102,6 +102,11 @@ def test_numbers_without_a_country_are_read_by_the_region() -> None:
     assert findings_with("call 020 7946 0958", phones=PhoneBook("US", frozenset())) == {}
 
 
+def test_a_list_of_thousands_of_numbers_is_not_looked_up_one_by_one() -> None:
+    assert findings("order 0000001; " * 1_000) == {}
+    assert findings("order 0000001; " * 1_003) == {"phone": 3}
+
+
 def test_findings_are_the_same_in_every_process() -> None:
     text = "\n".join(text for _, text in PLANTED)
     assert planted.said_by_another_process(f"personal_data.findings({text!r}, phones=personal_data.{PHONES!r})", hash_seed="1") == str(
