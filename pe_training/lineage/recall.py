@@ -105,6 +105,17 @@ def taints_of(state: State, identifier: str) -> tuple[Recall, ...]:
         return taints_in(connection, identifier)
 
 
+def tainted_by(state: State, identifiers: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """Of these records the tainted ones, with the ``seq`` of the recalls that hold and taint them."""
+    t_, r = t.taints.c, t.recalls.c
+    query = sa.select(t_.record_id, t_.recall_seq).where(t_.record_id.in_(list(identifiers)), r.seq == t_.recall_seq, r.lifted_at.is_(None))
+    found: dict[str, tuple[int, ...]] = {}
+    with state.registry.reading() as connection:
+        for row in connection.execute(query.order_by(t_.recall_seq)):
+            found[row.record_id] = (*found.get(row.record_id, ()), row.recall_seq)
+    return found
+
+
 def recalls(state: State, *, before: int | None = None, limit: int = PAGE_ROWS) -> tuple[Recall, ...]:
     """All recalls, lifted ones too, newest first, one page; ``before`` is the ``seq`` of the last row of the page above."""
     query = sa.select(t.recalls).order_by(t.recalls.c.seq.desc()).limit(limit)

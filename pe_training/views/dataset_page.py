@@ -6,12 +6,15 @@ value that it prints is cleaned and escaped; unlike it, it shows no text that a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from markupsafe import Markup
 
 from pe_training import __version__
 from pe_training.datasets.makeup import Lengths
 from pe_training.datasets.record import SPLITS
 from pe_training.datasets.report import Check, ValidationReport
+from pe_training.storage.taints import Recall
 from pe_training.views import svg
 from pe_training.views.page import template
 
@@ -19,8 +22,11 @@ TEMPLATE = "dataset.html.j2"
 PLACES = 5
 
 
-def render_dataset_page(report: ValidationReport, *, dataset_id: str | None, previous: str | None) -> str:
-    """The page of a judgement. ``dataset_id``: of the version that was made, if it was accepted; ``previous``: the version before."""
+def render_dataset_page(report: ValidationReport, *, dataset_id: str | None, previous: str | None, recalls: Sequence[Recall] = ()) -> str:
+    """The page of a judgement.
+
+    ``dataset_id``: of the version that was made, if it was accepted; ``previous``: the version before; ``recalls``: what taints it now.
+    """
     return template(TEMPLATE).render(
         r=report,
         m=report.makeup,
@@ -29,6 +35,7 @@ def render_dataset_page(report: ValidationReport, *, dataset_id: str | None, pre
         splits=[split for split in SPLITS if report.makeup and split in report.makeup.words],
         dataset_id=dataset_id,
         previous=previous,
+        recalls=recalls,
         places=PLACES,
         state=_state,
         figure=_figure,

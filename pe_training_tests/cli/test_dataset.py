@@ -115,3 +115,22 @@ def test_a_release_in_a_bucket_is_added_by_its_url(s3: S3Server, tmp_path: Path)
     assert away.code == 3
     assert away.stderr.splitlines()[0] == f"error: {url}/manifest.json: the store failed (EndpointConnectionError)"
     assert SECRET not in added.stdout + added.stderr + away.stderr
+
+
+def test_a_recalled_version_says_so_wherever_it_is_shown(tmp_path: Path) -> None:
+    added = pe("dataset", "add", SOURCE, "--json", home=tmp_path).json
+    page = Path(pe("dataset", "show", added["dataset"], "--json", home=tmp_path).json["page"])
+    assert "it may be trained on" in page.read_text(encoding="utf-8")
+    recalled = pe("recall", added["dataset"], "--reason", "consent was <b>withdrawn</b>", home=tmp_path)
+    assert (recalled.code, recalled.stderr) == (0, "")
+    laid = page.read_text(encoding="utf-8")
+    assert "Recalled: nothing may be trained on it any more." in laid
+    assert "consent was &lt;b&gt;withdrawn&lt;/b&gt;" in laid
+    assert "it may be trained on" not in laid
+    for words in (["dataset", "ls"], ["ls", "ds"]):
+        assert "tainted by recall 1" in pe(*words, home=tmp_path).stdout
+        assert [row["recalls"] for rows in pe(*words, "--json", home=tmp_path).json.values() if rows for row in rows] == [[1]]
+    assert "TAINTED by recall 1" in pe("dataset", "show", added["dataset"], home=tmp_path).stdout
+    assert pe("recall", "--lift", 1, "--reason", "the wrong person was meant", home=tmp_path).code == 0
+    assert "it may be trained on" in page.read_text(encoding="utf-8")
+    assert "tainted" not in pe("dataset", "ls", home=tmp_path).stdout
