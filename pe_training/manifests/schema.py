@@ -70,7 +70,9 @@ class Hyperparameters(Frozen):
 
     max_steps: int = Field(ge=1, description="optimiser steps")
     batch_size: int = Field(ge=1, description="sequences (packed or not) per optimiser step, over all micro-batches")
-    micro_batch_size: int | None = Field(default=None, ge=1, description="sequences per forward pass; default: batch_size")
+    micro_batch_size: int | None = Field(
+        default=None, ge=1, description="sequences per forward pass of one device; default: its share of batch_size"
+    )
     learning_rate: float = Field(gt=0, le=1)
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
     warmup_steps: int = Field(default=0, ge=0)
@@ -84,19 +86,7 @@ class Hyperparameters(Frozen):
     def _consistent(self) -> Self:
         if self.warmup_steps >= self.max_steps:
             raise ValueError(f"warmup_steps ({self.warmup_steps}) must be below max_steps ({self.max_steps})")
-        if self.batch_size % self.micro:
-            raise ValueError(f"batch_size ({self.batch_size}) must be a multiple of micro_batch_size ({self.micro})")
         return self
-
-    @property
-    def micro(self) -> int:
-        """Sequences per forward pass."""
-        return self.micro_batch_size or self.batch_size
-
-    @property
-    def accumulation(self) -> int:
-        """Forward passes per optimiser step."""
-        return self.batch_size // self.micro
 
 
 class Compute(Frozen):
@@ -105,10 +95,18 @@ class Compute(Frozen):
     target: Literal["local"] = "local"
     instance: str = Field(description="a name from the rates file; it decides the price")
     nodes: Literal[1] = 1
-    devices: Literal["auto"] | Annotated[int, Field(ge=1, le=1)] = "auto"
+    devices: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = Field(
+        default="auto", description="data-parallel processes, each with a device of its own where there are devices; auto: one"
+    )
+    workers: int = Field(default=0, ge=0, le=16, description="processes that make batches ahead, for each device")
     precision: Literal["32-true", "bf16-mixed", "bf16-true"] = "32-true"
     max_hours: float = Field(gt=0, le=240)
     stop_margin_minutes: float = Field(default=1.0, ge=0)
+
+    @property
+    def ranks(self) -> int:
+        """Processes that train together."""
+        return self.nodes * (1 if self.devices == "auto" else self.devices)
 
     @model_validator(mode="after")
     def _window(self) -> Self:
@@ -205,6 +203,25 @@ class Manifest(Frozen):
     evaluation: Evaluation
     promotion: Promotion
     tracking: Tracking = Tracking()
+
+    @property
+    def micro(self) -> int:
+        """Sequences per forward pass of one rank."""
+        return self.hyperparameters.micro_batch_size or self.hyperparameters.batch_size // self.compute.ranks
+
+    @property
+    def accumulation(self) -> int:
+        """Forward passes of one rank per optimiser step."""
+        return self.hyperparameters.batch_size // (self.micro * self.compute.ranks)
+
+    @model_validator(mode="after")
+    def _shares_are_whole(self) -> Self:
+        batch, given, ranks = self.hyperparameters.batch_size, self.hyperparameters.micro_batch_size, self.compute.ranks
+        if batch % ((given or 1) * ranks):
+            shares = f"micro_batch_size ({given})" if given else "sequences"
+            on = f" on each of {ranks} devices" if ranks > 1 else ""
+            raise ValueError(f"hyperparameters.batch_size ({batch}) must be a multiple of {shares}{on}")
+        return self
 
     @model_validator(mode="after")
     def _task_fits(self) -> Self:

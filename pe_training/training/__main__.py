@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import sys
 
+from pe_training.core.errors import Kind, PeError
 from pe_training.datasets.gate import require_trainable
 from pe_training.datasets.record import DatasetVersion
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.storage.locks import exclusive
+from pe_training.storage.state import State
 from pe_training.training.events import record_event
-from pe_training.training.feed import Feed
 from pe_training.training.process import Work, run_process
+from pe_training.training.ranks import launch, place
 from pe_training.training.record import Checkpoint, TrainingRun
 
 
@@ -26,27 +28,37 @@ def train(work: Work) -> None:
     with exclusive(lock, busy=f"the training run {run_id} is already under way"):
         run = state.registry.get(run_id, TrainingRun)
         manifest = state.registry.get(manifest_id, ResolvedManifest)
-        for version in sorted({run.dataset_id, manifest.spec.dataset.version}):
-            dataset = state.registry.get(version, DatasetVersion)
-            require_trainable(dataset, state=state, route="training", subject=run_id)
+        _require_trainable(run, manifest, state=state)
         if state.registry.answer(run_id, Checkpoint):
             return
-        checkpoint = _execute(run, manifest, work=work, feed=feed)
-        state.registry.put(checkpoint)
+        ranks = manifest.spec.compute.ranks
+        try:
+            launch(work.arguments, ranks=ranks, state=state, feed=feed) if ranks > 1 else train_here(work)
+        except PeError as error:
+            stopped = error.kind in {Kind.STOPPED, Kind.BUDGET}
+            record_event(state, run_id, "stopped" if stopped else "failed", {"kind": error.kind.value, "message": error.message})
+            raise
+        checkpoint = state.registry.the_answer(run_id, Checkpoint)
         record_event(state, run_id, "finished", {"checkpoint": checkpoint.id})
         feed.emit("done", checkpoint=checkpoint.id)
 
 
-def _execute(run: TrainingRun, manifest: ResolvedManifest, *, work: Work, feed: Feed) -> Checkpoint:
-    from pe_training.core.errors import Kind, PeError
+def _require_trainable(run: TrainingRun, manifest: ResolvedManifest, *, state: State) -> None:
+    for version in sorted({run.dataset_id, manifest.spec.dataset.version}):
+        require_trainable(state.registry.get(version, DatasetVersion), state=state, route="training", subject=run.id)
+
+
+def train_here(work: Work) -> None:
+    """Train in this process, which is the only one or one of several ranks, and store the checkpoint."""
     from pe_training.training.execute import execute
 
-    try:
-        return execute(run, manifest, state=work.state, feed=feed)
-    except PeError as error:
-        stopped = error.kind in {Kind.STOPPED, Kind.BUDGET}
-        record_event(work.state, run.id, "stopped" if stopped else "failed", {"kind": error.kind.value, "message": error.message})
-        raise
+    run_id, manifest_id = work.arguments
+    run = work.state.registry.get(run_id, TrainingRun)
+    manifest = work.state.registry.get(manifest_id, ResolvedManifest)
+    _require_trainable(run, manifest, state=work.state)  # again: a rank can be started by others than us
+    checkpoint = execute(run, manifest, state=work.state, feed=work.feed)
+    if place().leads:
+        work.state.registry.put(checkpoint)
 
 
 if __name__ == "__main__":

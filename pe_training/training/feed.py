@@ -29,6 +29,9 @@ class Feed:
         """Write one event; visible to readers at once."""
         self._file.write(json.dumps({"event": event, **fields}) + "\n")
 
+    def tell(self, event: str, fields: dict[str, Any]) -> None:
+        """Pass on what another process has written to the same file. Here nobody else listens."""
+
     def error(self, error: PeError) -> None:
         """Write the failure that ends the work."""
         self.emit("error", error=error.to_json())

@@ -35,10 +35,15 @@ class Work:
     feed: Feed
 
 
-def run_process(arguments: Sequence[str], *, work: Callable[[Work], None]) -> int:
+def rank_folder(folder: Path, rank: int) -> Path:
+    """Where one of several ranks writes its feed and its log: the first in the run's own folder."""
+    return folder / f"rank-{rank}" if rank else folder
+
+
+def run_process(arguments: Sequence[str], *, work: Callable[[Work], None], rank: int = 0) -> int:
     """Do ``work`` on ``arguments`` (the first is the id that names the folder); returns the exit code."""
     settings = Settings()
-    folder = settings.run_folder(arguments[0])
+    folder = rank_folder(settings.run_folder(arguments[0]), rank)
     folder.mkdir(parents=True, exist_ok=True)
     _send_output_to(folder / LOG_FILE)
     _stop_with_parent()
@@ -70,10 +75,18 @@ class PipedFeed(Feed):
         self._pipes = pipes
 
     def emit(self, event: str, **fields: Any) -> None:
-        """Write one event; every tenth step, phases and notes go to Dagster too."""
+        """Write one event, and tell Dagster."""
         super().emit(event, **fields)
+        self.tell(event, fields)
+
+    def tell(self, event: str, fields: dict[str, Any]) -> None:
+        """Every tenth step, phases and notes."""
         if self._pipes is not None and self._worth_telling(event, fields):
-            numbers = ", ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in fields.items())
+            numbers = ", ".join(
+                f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+                for name, value in fields.items()
+                if name != "event"
+            )
             self._pipes.log.info(f"{event}: {numbers}")
 
     @staticmethod
