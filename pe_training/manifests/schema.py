@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pe_training.core.records import Frozen
+from pe_training.core.records import LATER, Growing
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="lower-case letters, digits and hyphens")]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -14,7 +14,7 @@ SUITES = ("accuracy", "safety", "fairness", "therapeutic")
 SuiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
-class DatasetRef(Frozen):
+class DatasetRef(Growing):
     """Which dataset version to train on."""
 
     name: Name
@@ -22,7 +22,7 @@ class DatasetRef(Frozen):
     mixture: dict[str, Annotated[float, Field(gt=0)]] = Field(default={}, description="weight per source family; empty: as the rows fall")
 
 
-class Adapter(Frozen):
+class Adapter(Growing):
     """Low-rank adaptation (Hu et al. 2021). Without an adapter every weight is trained."""
 
     type: Literal["lora"]
@@ -38,14 +38,14 @@ class Adapter(Frozen):
         return self
 
 
-class Quantization(Frozen):
+class Quantization(Growing):
     """Keep the frozen base in 4 bits (QLoRA, Dettmers et al. 2023). Needs a CUDA device and the `quantized` extra."""
 
     type: Literal["nf4"]
     double: bool = True
 
 
-class ModelRef(Frozen):
+class ModelRef(Growing):
     """The base model and what is trained of it."""
 
     base: str = Field(
@@ -65,7 +65,7 @@ class ModelRef(Frozen):
         return self
 
 
-class Hyperparameters(Frozen):
+class Hyperparameters(Growing):
     """How the weights move."""
 
     max_steps: int = Field(ge=1, description="optimiser steps")
@@ -89,7 +89,7 @@ class Hyperparameters(Frozen):
         return self
 
 
-class Compute(Frozen):
+class Compute(Growing):
     """Where it runs and for how long at most."""
 
     target: Literal["local"] = "local"
@@ -98,10 +98,20 @@ class Compute(Frozen):
     devices: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = Field(
         default="auto", description="data-parallel processes, each with a device of its own where there are devices; auto: one"
     )
-    workers: int = Field(default=0, ge=0, le=16, description="processes that make batches ahead, for each device")
+    workers: Annotated[int, LATER] = Field(default=0, ge=0, le=16, description="processes that make batches ahead, for each device")
     precision: Literal["32-true", "bf16-mixed", "bf16-true"] = "32-true"
     max_hours: float = Field(gt=0, le=240)
     stop_margin_minutes: float = Field(default=1.0, ge=0)
+    silence_minutes: Annotated[float, LATER] = Field(default=5, gt=0, description="a process of which nothing is heard for longer is ended")
+    stall_minutes: Annotated[float, LATER] = Field(
+        default=60, gt=0, description="a process that lives but has not got on for longer is ended"
+    )
+    retries: Annotated[int, LATER] = Field(
+        default=2, ge=0, le=10, description="how often a failure of the world (not of the input) is tried again"
+    )
+    interruptible: Annotated[bool, LATER] = Field(
+        default=False, description="the machine may be taken away: what SIGTERM stopped goes on by itself"
+    )
 
     @property
     def ranks(self) -> int:
@@ -115,21 +125,21 @@ class Compute(Frozen):
         return self
 
 
-class Budget(Frozen):
+class Budget(Growing):
     """What the training may cost."""
 
     max_cost_usd: float = Field(gt=0)
     on_limit: Literal["checkpoint_and_stop"] = "checkpoint_and_stop"
 
 
-class KeepBest(Frozen):
+class KeepBest(Growing):
     """Which checkpoint becomes the model."""
 
     metric: Literal["val_loss"] = "val_loss"
     mode: Literal["min"] = "min"
 
 
-class Checkpoints(Frozen):
+class Checkpoints(Growing):
     """When state is saved, and which weights the run ends with."""
 
     every_steps: int = Field(ge=1, description="also how often held-out loss is measured")
@@ -138,7 +148,7 @@ class Checkpoints(Frozen):
     keep_best: KeepBest | None = Field(default=None, description="without it the last step's weights are the model")
 
 
-class Recovery(Frozen):
+class Recovery(Growing):
     """What to do when the loss becomes NaN, infinite or jumps."""
 
     on_spike: Literal["rollback", "stop"] = "stop"
@@ -147,7 +157,7 @@ class Recovery(Frozen):
     max_rollbacks: int = Field(default=2, ge=0)
 
 
-class Evaluation(Frozen):
+class Evaluation(Growing):
     """What the model is asked, and against what it is compared."""
 
     suites: list[SuiteName] = Field(min_length=1)
@@ -167,26 +177,26 @@ class Evaluation(Frozen):
         return self
 
 
-class Promotion(Frozen):
+class Promotion(Growing):
     """Which policy judges."""
 
     policy: Name
 
 
-class Wandb(Frozen):
+class Wandb(Growing):
     """Mirror curves to Weights & Biases. Never holds or fails a run."""
 
     project: str = Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")
     mode: Literal["offline", "online"] = "offline"
 
 
-class Tracking(Frozen):
+class Tracking(Growing):
     """Mirrors of the run's curves."""
 
     wandb: Wandb | None = None
 
 
-class Manifest(Frozen):
+class Manifest(Growing):
     """A training manifest, ``apiVersion: pe-training/v1``."""
 
     apiVersion: Literal["pe-training/v1"]
@@ -208,11 +218,6 @@ class Manifest(Frozen):
     def micro(self) -> int:
         """Sequences per forward pass of one rank."""
         return self.hyperparameters.micro_batch_size or self.hyperparameters.batch_size // self.compute.ranks
-
-    @property
-    def accumulation(self) -> int:
-        """Forward passes of one rank per optimiser step."""
-        return self.hyperparameters.batch_size // (self.micro * self.compute.ranks)
 
     @model_validator(mode="after")
     def _shares_are_whole(self) -> Self:

@@ -6,15 +6,19 @@ through Dagster Pipes when Dagster started it, and through its exit code: 0 only
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from pe_training.core.errors import Kind, PeError
+from pe_training.costs.ledger import settling
+from pe_training.costs.rates import load_rates
 from pe_training.datasets.gate import require_trainable
 from pe_training.datasets.record import DatasetVersion
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.storage.locks import exclusive
 from pe_training.storage.state import State
-from pe_training.training.events import record_event
+from pe_training.training.events import events, record_event
+from pe_training.training.memory import OUT_OF_MEMORY, smaller_micro
 from pe_training.training.process import Work, run_process
 from pe_training.training.ranks import launch, place
 from pe_training.training.record import Checkpoint, TrainingRun
@@ -31,9 +35,10 @@ def train(work: Work) -> None:
         _require_trainable(run, manifest, state=state)
         if state.registry.answer(run_id, Checkpoint):
             return
-        ranks = manifest.spec.compute.ranks
+        rates, instance = load_rates(state.settings.rates_file), manifest.spec.compute.instance
         try:
-            launch(work.arguments, ranks=ranks, state=state, feed=feed) if ranks > 1 else train_here(work)
+            with settling(state, subject=run_id, step="training", instance=instance, rates=rates):
+                _train_in_parts_that_fit(work, manifest)
         except PeError as error:
             stopped = error.kind in {Kind.STOPPED, Kind.BUDGET}
             record_event(state, run_id, "stopped" if stopped else "failed", {"kind": error.kind.value, "message": error.message})
@@ -41,6 +46,26 @@ def train(work: Work) -> None:
         checkpoint = state.registry.the_answer(run_id, Checkpoint)
         record_event(state, run_id, "finished", {"checkpoint": checkpoint.id})
         feed.emit("done", checkpoint=checkpoint.id)
+
+
+def _train_in_parts_that_fit(work: Work, manifest: ResolvedManifest) -> None:
+    """Train; where the memory is not enough, again from the last saved state, in micro-batches of half the size."""
+    run_id, spec = work.arguments[0], manifest.spec
+    while True:
+        try:
+            if spec.compute.ranks > 1:
+                launch(work.arguments, ranks=spec.compute.ranks, state=work.state, feed=work.feed)
+            else:
+                train_here(work)
+        except PeError as error:
+            smaller = smaller_micro(spec, events(work.state, run_id))
+            if error.kind is not Kind.OUT_OF_MEMORY or smaller is None:
+                raise
+            record_event(work.state, run_id, OUT_OF_MEMORY, {"micro": smaller})
+            work.feed.emit("note", text=f"the memory was not enough: going on with {smaller} sequences a forward pass")
+        else:
+            return
+        gc.collect()  # the frames of the error held the tensors
 
 
 def _require_trainable(run: TrainingRun, manifest: ResolvedManifest, *, state: State) -> None:

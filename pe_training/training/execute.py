@@ -20,11 +20,12 @@ from pe_training.manifests.schema import Manifest
 from pe_training.storage.state import State
 from pe_training.training.base import load_base, load_tokenizer
 from pe_training.training.data import Prepared, label_names, prepare
-from pe_training.training.events import record_event, rollbacks
+from pe_training.training.events import events, record_event, rollbacks
 from pe_training.training.feed import Feed
 from pe_training.training.identity import thread_count
 from pe_training.training.keeper import Keeper, Spike
 from pe_training.training.loader import Skip, StepLoader, Windows
+from pe_training.training.memory import is_out_of_memory, micro_of
 from pe_training.training.mirror import FencedLogger, wandb_mirror
 from pe_training.training.ranks import Place, place
 from pe_training.training.record import Checkpoint, TrainingRun
@@ -49,12 +50,18 @@ class _Job:
     stops: Stops
     logger: FencedLogger | None
     place: Place
+    micro: int  # sequences a forward pass
     skips: list[Skip] = field(default_factory=list)
     lr_scale: float = 1.0
 
     @property
     def spec(self) -> Manifest:
         return self.manifest.spec
+
+    @property
+    def accumulation(self) -> int:
+        """Forward passes of this rank per optimiser step."""
+        return self.spec.hyperparameters.batch_size // (self.micro * self.place.ranks)
 
 
 def execute(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed: Feed) -> Checkpoint:
@@ -73,11 +80,12 @@ def execute(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed:
     try:
         checkpoint = _train(job)
         status = "success"
-    except torch.OutOfMemoryError as error:
-        hint = "halve hyperparameters.micro_batch_size; the effective batch stays batch_size"
-        raise PeError(
-            Kind.OUT_OF_MEMORY, "the accelerator's memory is not enough", where=manifest.spec.compute.instance, hint=hint
-        ) from error
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        message = f"memory is not enough for {job.micro} of {manifest.spec.hyperparameters.max_length} tokens at a time"
+        hint = "lower hyperparameters.max_length, or take a larger instance"
+        raise PeError(Kind.OUT_OF_MEMORY, message, where=manifest.spec.compute.instance, hint=hint) from error
     finally:
         if job.logger:
             job.logger.finish(status)
@@ -96,6 +104,7 @@ def _prepare(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed
     feed.emit("data", used=data.used, left_out=data.left_out)
     return _Job(
         run=run, manifest=manifest, state=state, feed=feed, tokenizer=tokenizer, labels=labels, data=data, stops=stops, place=here,
+        micro=micro_of(spec, events(state, run.id)),
         states=StateStore(run.id, keep_last=spec.checkpoints.keep_last, state=state),
         logger=wandb_mirror(
             run, manifest, folder=state.settings.root / "wandb", on_lost=lambda why: feed.emit("note", text=f"W&B mirror lost: {why}")
@@ -117,16 +126,16 @@ def _train(job: _Job) -> Checkpoint:
 def _attempt(job: _Job) -> Checkpoint:
     spec, h = job.spec, job.spec.hyperparameters
     task = _build_task(job)
-    keeper = Keeper(spec, held_out=job.data.held_out, stops=job.stops, feed=job.feed, states=job.states)
+    keeper = Keeper(spec, held_out=job.data.held_out(job.micro), stops=job.stops, feed=job.feed, states=job.states)
     trainer = lightning.Trainer(
         max_steps=h.max_steps, max_epochs=-1, accelerator="auto", precision=spec.compute.precision,
-        accumulate_grad_batches=spec.accumulation, gradient_clip_val=h.max_grad_norm, callbacks=[keeper],
+        accumulate_grad_batches=job.accumulation, gradient_clip_val=h.max_grad_norm, callbacks=[keeper],
         logger=job.logger or False, enable_progress_bar=False, enable_checkpointing=False, enable_model_summary=False,
         num_sanity_val_steps=0, limit_val_batches=0, deterministic=True, use_distributed_sampler=False,
         default_root_dir=job.state.settings.run_folder(job.run.id), **_strategy(job),
     )  # fmt: skip
     windows = Windows(
-        order=job.data.order, collate=job.data.collate, targets=job.data.targets, batch_size=h.batch_size, micro=spec.micro,
+        order=job.data.order, collate=job.data.collate, targets=job.data.targets, batch_size=h.batch_size, micro=job.micro,
         rank=job.place.rank, ranks=job.place.ranks, skips=tuple(job.skips),
     )  # fmt: skip
     loader = StepLoader(windows, current_step=lambda: trainer.global_step, workers=spec.compute.workers, settle=job.states.settle)
@@ -165,7 +174,7 @@ def _build_task(job: _Job) -> Task:
         )  # fmt: skip
         model = get_peft_model(model, config)
     kind = CausalLM if job.labels is None else TextClassification
-    return kind(model, spec=spec, rank=job.place.rank, lr_scale=job.lr_scale)
+    return kind(model, spec=spec, accumulation=job.accumulation, rank=job.place.rank, lr_scale=job.lr_scale)
 
 
 def _export(job: _Job, task: Task, keeper: Keeper) -> Checkpoint:

@@ -6,15 +6,18 @@ knows its share without asking.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from pe_training.training.batches import Batch
 from pe_training.training.order import Bin, DataOrder
+from pe_training.training.process import end_with_parent
 
 AHEAD = 4  # micro-batches that a worker makes before they are asked for
 
@@ -80,12 +83,14 @@ class StepLoader:
             return iter(endless)
         self._settle()
         loader = DataLoader(
-            endless, batch_size=None, num_workers=self._workers, prefetch_factor=AHEAD, worker_init_fn=_obey, multiprocessing_context="fork"
-        )
+            endless, batch_size=None, num_workers=self._workers, prefetch_factor=AHEAD,
+            worker_init_fn=partial(_obey, os.getpid()), multiprocessing_context="fork",
+        )  # fmt: skip
         return iter(loader)
 
 
-def _obey(_worker: int) -> None:
-    """A worker ends when it is told to: the handlers that ask training to save are not for it."""
+def _obey(parent: int, _worker: int) -> None:
+    """A worker ends when it is told to (the handlers that ask training to save are not for it) and with the process that it works for."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent(signal.SIGKILL, parent=parent)

@@ -40,17 +40,22 @@ def rank_folder(folder: Path, rank: int) -> Path:
     return folder / f"rank-{rank}" if rank else folder
 
 
-def run_process(arguments: Sequence[str], *, work: Callable[[Work], None], rank: int = 0) -> int:
+def run_process(arguments: Sequence[str], *, work: Callable[[Work], None]) -> int:
     """Do ``work`` on ``arguments`` (the first is the id that names the folder); returns the exit code."""
+    return run_part(arguments, work=work, rank=0)
+
+
+def run_part(arguments: Sequence[str], *, work: Callable[[Work], None], rank: int) -> int:
+    """The same as one of several ranks."""
     settings = Settings()
     folder = rank_folder(settings.run_folder(arguments[0]), rank)
     folder.mkdir(parents=True, exist_ok=True)
     _send_output_to(folder / LOG_FILE)
-    _stop_with_parent()
     with _pipes() as pipes:
         feed = PipedFeed(folder, pipes=pipes)
         try:
-            work(Work(arguments=arguments, state=State(settings), feed=feed))
+            with feed.beating():
+                work(Work(arguments=arguments, state=State(settings), feed=feed))
         except PeError as error:
             traceback.print_exc()
             feed.error(error)
@@ -81,6 +86,7 @@ class PipedFeed(Feed):
 
     def tell(self, event: str, fields: dict[str, Any]) -> None:
         """Every tenth step, phases and notes."""
+        super().tell(event, fields)
         if self._pipes is not None and self._worth_telling(event, fields):
             numbers = ", ".join(
                 f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
@@ -105,10 +111,12 @@ def _pipes() -> Iterator[PipesContext | None]:
         yield context
 
 
-def _stop_with_parent() -> None:
-    """Ask Linux for SIGTERM when whoever started this dies, so that no orphan goes on spending."""
+def end_with_parent(number: signal.Signals, *, parent: int | None = None) -> None:
+    """Ask Linux for a signal when whoever started this dies, so that no orphan goes on spending. ``parent``: who that was."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+    if parent is not None and os.getppid() != parent:  # it died before it could be asked for
+        os.kill(os.getpid(), number)
 
 
 def _send_output_to(path: Path) -> None:

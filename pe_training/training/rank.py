@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from pe_training.training.__main__ import train_here
-from pe_training.training.process import run_process
-from pe_training.training.ranks import place
+from pe_training.training.process import end_with_parent, run_part
+from pe_training.training.ranks import launcher, place
 
 if __name__ == "__main__":
-    sys.exit(run_process(sys.argv[1:], work=train_here, rank=place().rank))
+    end_with_parent(signal.SIGKILL, parent=launcher())
+    sys.exit(run_part(sys.argv[1:], work=train_here, rank=place().rank))

@@ -21,11 +21,11 @@ from pe_training.training.tokens import IGNORED
 class Task(lightning.LightningModule):
     """A model with its optimiser. ``lr_scale`` shrinks after rollbacks."""
 
-    def __init__(self, model: torch.nn.Module, *, spec: Manifest, rank: int, lr_scale: float) -> None:
+    def __init__(self, model: torch.nn.Module, *, spec: Manifest, accumulation: int, rank: int, lr_scale: float) -> None:
         super().__init__()
         self.model = model
         self.strict_loading = False  # only what is trained is saved
-        self._spec, self._h, self._rank, self._lr_scale = spec, spec.hyperparameters, rank, lr_scale
+        self._spec, self._h, self._accumulation, self._rank, self._lr_scale = spec, spec.hyperparameters, accumulation, rank, lr_scale
         self._step_loss = 0.0
 
     def summed_loss(self, batch: Batch) -> tuple[torch.Tensor, int]:
@@ -37,7 +37,7 @@ class Task(lightning.LightningModule):
         summed, _ = self.summed_loss(batch)
         share = summed / batch["step_targets"]
         self._step_loss += float(share.detach())
-        return share * (self._spec.accumulation * self._spec.compute.ranks)  # Lightning divides by both again
+        return share * (self._accumulation * self._spec.compute.ranks)  # Lightning divides by both again
 
     def take_step_loss(self) -> float:
         """Mean loss in nats per target over the micro-batches since the last call, of all ranks together."""
@@ -54,7 +54,7 @@ class Task(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Random numbers of a step (dropout) depend on the seed and the step only, so resuming needs no random state."""
-        per_rank, ranks = self._spec.accumulation, self._spec.compute.ranks
+        per_rank, ranks = self._accumulation, self._spec.compute.ranks
         number = (self.global_step * per_rank + batch_idx % per_rank) * ranks + self._rank
         torch.manual_seed((self._spec.seed << 32) + number)
 

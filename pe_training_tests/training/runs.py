@@ -58,6 +58,11 @@ class Prepared:
         return self.state.registry.the_answer(self.run, Checkpoint)
 
     @property
+    def complete(self) -> bool:
+        """Whether it has ended with a checkpoint."""
+        return self.state.registry.answer(self.run, Checkpoint) is not None
+
+    @property
     def log(self) -> str:
         """What the process wrote."""
         path = self.home / "runs" / self.run / "process.log"
