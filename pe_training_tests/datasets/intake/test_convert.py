@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -264,6 +265,29 @@ def test_an_export_that_is_not_as_it_says_is_refused_by_name(
     assert message in caught.value.message
     assert f"look at dataset_v1.2.0.{place}" in f"{caught.value.hint}".split("; ")[0].split(", ")
     assert everything_below(tmp_path / "home") == ["converted", "converted/exported"]
+
+
+def test_a_row_of_an_export_with_a_key_twice_is_refused(tmp_path: Path) -> None:
+    folder = export_of(tmp_path / "export", sample_rows())
+    path = folder / "dataset_v1.2.0.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"split"', b'"split":"test","split"', 1))
+    without(folder, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    with pytest.raises(PeError, match="the key 'split' stands twice in one object"):
+        convert(folder, into=tmp_path / "home")
+
+
+def test_an_export_of_wrong_rows_is_not_kept_in_memory(tmp_path: Path) -> None:
+    folder = export_of(tmp_path / "export", [{"number": number, "text": WORDS * 5_000} for number in range(300)])
+    with pytest.raises(PeError):
+        convert(folder, into=tmp_path / "home")  # what is imported on the way is not counted
+    tracemalloc.start()
+    try:
+        with pytest.raises(PeError, match="300 refused"):
+            convert(folder, into=tmp_path / "home")
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 8_000_000  # of 33 MB
 
 
 def test_holdouts_that_cannot_be_read_are_not_left_behind(tmp_path: Path) -> None:

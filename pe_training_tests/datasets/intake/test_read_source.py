@@ -127,6 +127,16 @@ def test_what_is_wrong_has_its_place_and_never_the_text(tmp_path: Path) -> None:
     assert WORDS not in str(problems(items)) + conversion.summary
 
 
+@pytest.mark.parametrize("key", ['"messages"', '"mess\\u0061ges"'])
+def test_a_key_that_stands_twice_is_refused_and_not_read_once(tmp_path: Path, key: str) -> None:
+    text = json.dumps(CHATS[0])
+    write_lines(tmp_path / "notes.jsonl", [text, f"{text[:-1]}, {key}: []}}", text.replace('"content"', '"content": "x", "content"', 1)])
+    assert problems(list(read_source_rows(tmp_path, source_of("chat")))) == [
+        "schema notes.jsonl:2 : the key 'messages' stands twice in one object",
+        "schema notes.jsonl:3 : the key 'content' stands twice in one object",
+    ]
+
+
 def test_a_file_that_is_not_what_was_declared_is_a_problem_of_the_file(tmp_path: Path) -> None:
     write_lines(tmp_path / "notes.jsonl", CHATS)
     source = source_of("chat", files=[{"path": "notes.jsonl", "sha256": "0" * 64, "rows": 8}])
@@ -161,6 +171,32 @@ def test_a_damaged_file_is_read_as_far_as_it_goes(tmp_path: Path, kind: str) -> 
     assert message in problems(items)[0]
     assert items[-1].about == "file"
     assert len(rows(items)) == len(items) - 1 < 3500
+
+
+@pytest.mark.parametrize("rows_left", [1_000, 2_000, 3_500], ids=["one batch", "two batches", "all but the end mark"])
+def test_an_arrow_file_that_was_cut_between_two_batches_is_not_taken_for_whole(tmp_path: Path, rows_left: int) -> None:
+    with quiet_datasets() as datasets:
+        datasets.Dataset.from_list(CHATS * 500).save_to_disk(tmp_path / "saved")
+    arrow = tmp_path / "saved" / "data-00000-of-00001.arrow"
+    with pa.OSFile(str(arrow)) as file, pa.ipc.open_stream(file) as reader:
+        rows_read = 0
+        while rows_read < rows_left:
+            rows_read += reader.read_next_batch().num_rows
+        end = file.tell()
+    arrow.write_bytes(arrow.read_bytes()[:end])
+    items = list(read_source_rows(tmp_path / "saved", source_for(tmp_path / "saved", format="chat")))
+    message = "the Arrow file has no end mark: it was cut, or is older than 2019"
+    assert problems(items) == [f"schema saved/data-00000-of-00001.arrow:{rows_left + 1} : {message}"]
+
+
+def test_an_arrow_file_with_a_column_twice_is_not_read(tmp_path: Path) -> None:
+    with quiet_datasets() as datasets:
+        datasets.Dataset.from_list([{"text": "x", "label": 1}]).save_to_disk(tmp_path / "saved")
+    table = pa.table([pa.array(["x"]), pa.array(["y"]), pa.array([1])], names=["text", "text", "label"])
+    with pa.OSFile(str(tmp_path / "saved" / "data-00000-of-00001.arrow"), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    items = list(read_source_rows(tmp_path / "saved", source_for(tmp_path / "saved", format="labelled_text")))
+    assert problems(items) == ["schema saved/data-00000-of-00001.arrow:1 : a column of the Arrow file stands twice"]
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "arrow"])
