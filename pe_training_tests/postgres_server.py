@@ -7,19 +7,25 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
+from pe_training.core.errors import PeError
 from pe_training_tests.s3_server import free_ports
 
 PATIENCE_S = 60.0
+FirstT = TypeVar("FirstT")
+SecondT = TypeVar("SecondT")
 _QUICK = ("fsync=off", "full_page_writes=off", "unix_socket_directories=", "listen_addresses=127.0.0.1")
 
 
@@ -76,6 +82,45 @@ def postgres_server() -> Iterator[PostgresServer]:
             server.wait()
     finally:
         shutil.rmtree(folder)
+
+
+def beside(postgres: PostgresServer, first: Callable[[], FirstT], second: Callable[[], SecondT]) -> tuple[FirstT, SecondT | PeError]:
+    """What both return. ``first`` is held just before its commit until ``second`` is seen to wait for it."""
+    arrived, go = threading.Event(), threading.Event()
+    holder: list[int] = []
+
+    def run_first() -> FirstT:
+        holder.append(threading.get_ident())
+        return first()
+
+    def run_second() -> SecondT | PeError:
+        try:
+            return second()
+        except PeError as error:
+            return error
+
+    def hold(connection: sa.Connection) -> None:
+        if [threading.get_ident()] == holder and not connection.get_execution_options().get("read_only") and not arrived.is_set():
+            arrived.set()
+            assert go.wait(PATIENCE_S)
+
+    sa.event.listen(sa.Engine, "commit", hold)
+    try:
+        with ThreadPoolExecutor(2) as threads:
+            one = threads.submit(run_first)
+            assert arrived.wait(PATIENCE_S), one.exception()
+            two = threads.submit(run_second)
+            try:
+                deadline = time.monotonic() + PATIENCE_S
+                while not postgres.waiting():
+                    assert not two.done(), "nobody waited for the first"
+                    assert time.monotonic() < deadline
+                    time.sleep(0.02)
+            finally:
+                go.set()
+            return one.result(), two.result()
+    finally:
+        sa.event.remove(sa.Engine, "commit", hold)
 
 
 def _wait(server: PostgresServer, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.datasets.accept import accept
@@ -22,14 +18,12 @@ from pe_training.promotion.stages import apply_decision
 from pe_training.settings import Settings
 from pe_training.storage.state import State
 from pe_training_tests.datasets.samples import SUITES, sample_release, sample_rows, talk
-from pe_training_tests.postgres_server import PATIENCE_S, PostgresServer
+from pe_training_tests.postgres_server import PostgresServer, beside
 from pe_training_tests.promotion import factory as promotion
 from pe_training_tests.releases import make_row
 
 pytestmark = pytest.mark.slow
 ORDERS = pytest.mark.parametrize("recall_first", [True, False], ids=["the recall first", "the recall second"])
-FirstT = TypeVar("FirstT")
-SecondT = TypeVar("SecondT")
 
 
 @pytest.fixture
@@ -39,45 +33,6 @@ def state(postgres: PostgresServer, tmp_path: Path) -> State:
 
 def taken_back(state: State) -> RecallOutcome:
     return recall(state, Selector(kind="family", value="cptsd"), reason="consent was withdrawn", actor="ada")
-
-
-def beside(postgres: PostgresServer, first: Callable[[], FirstT], second: Callable[[], SecondT]) -> tuple[FirstT, SecondT | PeError]:
-    """What both return. ``first`` is held just before its commit until ``second`` is seen to wait for it."""
-    arrived, go = threading.Event(), threading.Event()
-    holder: list[int] = []
-
-    def run_first() -> FirstT:
-        holder.append(threading.get_ident())
-        return first()
-
-    def run_second() -> SecondT | PeError:
-        try:
-            return second()
-        except PeError as error:
-            return error
-
-    def hold(connection: sa.Connection) -> None:
-        if [threading.get_ident()] == holder and not connection.get_execution_options().get("read_only") and not arrived.is_set():
-            arrived.set()
-            assert go.wait(PATIENCE_S)
-
-    sa.event.listen(sa.Engine, "commit", hold)
-    try:
-        with ThreadPoolExecutor(2) as threads:
-            one = threads.submit(run_first)
-            assert arrived.wait(PATIENCE_S), one.exception()
-            two = threads.submit(run_second)
-            try:
-                deadline = time.monotonic() + PATIENCE_S
-                while not postgres.waiting():
-                    assert not two.done(), "nobody waited for the first"
-                    assert time.monotonic() < deadline
-                    time.sleep(0.02)
-            finally:
-                go.set()
-            return one.result(), two.result()
-    finally:
-        sa.event.remove(sa.Engine, "commit", hold)
 
 
 def in_order(postgres: PostgresServer, state: State, act: Callable[[], Any], *, recall_first: bool) -> tuple[RecallOutcome, Any]:

@@ -105,7 +105,7 @@ class Remote:
         return data
 
     def copy(self, name: str, to: Path, *, expected: RemoteFile, meter: Meter) -> None:
-        """A local copy of a file, at most as long as ``expected``. Raises busy where it has changed, not_found, infrastructure."""
+        """A local copy of a file. Raises busy where it has changed, not_found, infrastructure."""
         from fsspec.callbacks import Callback
 
         class Counting(Callback):  # type: ignore[misc]  # fsspec is not typed
