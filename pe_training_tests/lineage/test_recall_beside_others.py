@@ -44,19 +44,19 @@ def in_order(postgres: PostgresServer, state: State, act: Callable[[], Any], *, 
     return outcome, other
 
 
-def day_talks(state: State, folder: Path, version: str, *, more: int = 0) -> Any:
+def talks(state: State, folder: Path, version: str, *, name: str = "day-talks", more: int = 0) -> Any:
     """A release of the recalled family, accepted."""
     rows = [*sample_rows(), *(make_row(talk(100 + number), split="train") for number in range(more))]
     for row in rows:
         row["metadata"]["source_family"] = "cptsd"
-    return accept(sample_release(folder, rows, name="day-talks", version=version), suites=SUITES, state=state).sealed()
+    return accept(sample_release(folder, rows, name=name, version=version), suites=SUITES, state=state).sealed()
 
 
 @ORDERS
 def test_a_record_that_is_stored_beside_a_recall_is_tainted(
     postgres: PostgresServer, state: State, tmp_path: Path, recall_first: bool
 ) -> None:
-    dataset = day_talks(state, tmp_path, "v1.0.0")
+    dataset = talks(state, tmp_path, "v1.0.0")
     manifest = promotion.make_manifest(state, line="one", seed=1, policy="staging", dataset=dataset)
 
     def store() -> Any:
@@ -71,17 +71,32 @@ def test_a_record_that_is_stored_beside_a_recall_is_tainted(
 def test_a_version_that_is_accepted_beside_a_recall_is_tainted(
     postgres: PostgresServer, state: State, tmp_path: Path, recall_first: bool
 ) -> None:
-    day_talks(state, tmp_path, "v1.0.0")
-    outcome, accepted = in_order(postgres, state, lambda: day_talks(state, tmp_path, "v2.0.0", more=2), recall_first=recall_first)
+    talks(state, tmp_path, "v1.0.0")
+    outcome, accepted = in_order(postgres, state, lambda: talks(state, tmp_path, "v2.0.0", more=2), recall_first=recall_first)
     assert [found.seq for found in taints_of(state, accepted.id)] == [outcome.seq]
     assert (accepted.id in outcome.tainted["ds"]) is not recall_first
+
+
+def test_a_version_that_is_numbered_before_and_accepted_after_another_is_tainted(
+    postgres: PostgresServer, state: State, tmp_path: Path
+) -> None:
+    talks(state, tmp_path, "v1.0.0")
+
+    def another_and_a_recall() -> RecallOutcome:
+        talks(state, tmp_path, "v1.0.0", name="night-talks", more=1)  # its row has a higher number, and is committed first
+        return taken_back(state)
+
+    accepted, outcome = beside(postgres, lambda: talks(state, tmp_path, "v2.0.0", more=2), another_and_a_recall)
+    assert isinstance(outcome, RecallOutcome)
+    assert len(outcome.tainted["ds"]) == 3
+    assert [found.seq for found in taints_of(state, accepted.id)] == [outcome.seq]
 
 
 @ORDERS
 def test_a_stage_that_is_taken_beside_a_recall_is_refused_or_named(
     postgres: PostgresServer, state: State, tmp_path: Path, recall_first: bool
 ) -> None:
-    decision = promotion.judged(state, promotion.make_chain(state, line="one", dataset=day_talks(state, tmp_path, "v1.0.0")))
+    decision = promotion.judged(state, promotion.make_chain(state, line="one", dataset=talks(state, tmp_path, "v1.0.0")))
     outcome, moved = in_order(postgres, state, lambda: apply_decision(decision, state=state), recall_first=recall_first)
     if recall_first:
         assert isinstance(moved, PeError)
