@@ -86,6 +86,8 @@ class Hyperparameters(Growing):
     def _consistent(self) -> Self:
         if self.warmup_steps >= self.max_steps:
             raise ValueError(f"warmup_steps ({self.warmup_steps}) must be below max_steps ({self.max_steps})")
+        if self.batch_size % (self.micro_batch_size or 1):
+            raise ValueError(f"batch_size ({self.batch_size}) must be a multiple of micro_batch_size ({self.micro_batch_size})")
         return self
 
 

@@ -57,11 +57,9 @@ DECIDES: dict[str, object] = {  # option -> another value
     "hyperparameters.packing": True,
     "hyperparameters.label": "crisis_type",
     "seed": 18,
-    "compute.devices": 1,
+    "compute.devices": 2,
     "compute.precision": "bf16-mixed",
     "checkpoints.every_steps": 6,
-    "checkpoints.every_minutes": 31.0,
-    "checkpoints.keep_last": 3,
     "recovery.on_spike": "rollback",
     "recovery.spike_factor": 3.0,
     "recovery.lr_factor": 0.4,
@@ -71,6 +69,13 @@ DOES_NOT_DECIDE: dict[str, object] = {
     "compute.instance": "h100-80",  # the class of hardware is the run's, as it is found there
     "compute.max_hours": 2.0,  # a run that was stopped goes on to the same weights
     "compute.stop_margin_minutes": 2.0,
+    "compute.workers": 2,  # they make what one process makes
+    "compute.silence_minutes": 6.0,
+    "compute.stall_minutes": 61.0,
+    "compute.retries": 3,
+    "compute.interruptible": True,
+    "checkpoints.every_minutes": 31.0,  # how often and how long states are kept moves no weight
+    "checkpoints.keep_last": 3,
     "budget.max_cost_usd": 2.0,
     "evaluation.suites": ["accuracy", "safety"],
     "evaluation.baseline": "none",

@@ -10,7 +10,8 @@ import torch
 from pe_training.core.errors import PeError
 from pe_training.settings import Settings
 from pe_training.storage.state import State
-from pe_training.training.states import StateStore, pack, unpack
+from pe_training.training.packing import pack, unpack
+from pe_training.training.states import StateStore
 
 RUN = "run_" + "0" * 32
 
@@ -43,6 +44,7 @@ def test_only_the_newest_states_are_kept_and_their_bytes_with_them(state: State)
     store = StateStore(RUN, keep_last=2, state=state)
     for step in (10, 20, 30):
         store.save_checkpoint({"step": step}, str(step))
+    store.settle()
     assert [step for step, _ in store.saved()] == [30, 20]
     assert len(list((state.settings.root / "artifacts").rglob("*/*/*"))) == 2
     assert store.load_checkpoint("20") == {"step": 20}
@@ -52,6 +54,7 @@ def test_a_damaged_newest_state_is_passed_over_for_the_one_before(state: State) 
     store = StateStore(RUN, keep_last=3, state=state)
     for step in (10, 20):
         store.save_checkpoint({"step": step, "w": torch.ones(4)}, str(step))
+    store.settle()
     damaged = state.artifacts.local_path(dict(store.saved())[20])
     damaged.chmod(0o644)
     data = bytearray(damaged.read_bytes())
