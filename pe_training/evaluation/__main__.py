@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from pe_training.costs.ledger import settling
@@ -11,7 +12,7 @@ from pe_training.evaluation.record import EvaluationReport
 from pe_training.evaluation.request import evaluation_request
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.storage.locks import exclusive
-from pe_training.training.process import Work, run_process
+from pe_training.training.process import Work, end_with_parent, run_process
 from pe_training.training.record import Checkpoint
 
 
@@ -42,4 +43,5 @@ def evaluate(work: Work) -> None:
 
 
 if __name__ == "__main__":
+    end_with_parent(signal.SIGTERM)  # an evaluation is asked for again, not picked up
     sys.exit(run_process(sys.argv[1:], work=evaluate))
