@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -64,14 +65,23 @@ class LocalTarget:
         folder = state.settings.run_folder(arguments[0])
         job = _Job(Watch(folder / FEED_FILE, limits=compute), log=str(folder / LOG_FILE), step=step)
         lock = state.settings.root / "locks" / f"{arguments[0]}.lock"
-        if (pid := holder(lock)) is not None:
+        rates = load_rates(state.settings.rates_file)
+
+        def settle_for(duration_s: float) -> None:
+            settle(state, subject=arguments[0], step=step, instance=compute.instance, duration_s=duration_s, rates=rates)
+
+        if (pid := holder(lock)) is not None and _does(pid, arguments[0]):
             context.log.info(f"picked up the work of process {pid}, which is under way")
+            began_at = lock.stat().st_mtime
             job.follow(pid, lock)
+            if not job.watch.ended:  # killed: it had no chance to settle itself
+                settle_for(time.time() - began_at)
+            if job.ended_badly:
+                raise job.failure(0)
         began = time.monotonic()
         code = job.run([sys.executable, "-m", module, *arguments], context=context, environment=_environment(state))
-        if code < 0:  # it had no chance to settle itself
-            took_s, rates = time.monotonic() - began, load_rates(state.settings.rates_file)
-            settle(state, subject=arguments[0], step=step, instance=compute.instance, duration_s=took_s, rates=rates)
+        if code < 0:
+            settle_for(time.monotonic() - began)
         if code != 0:
             raise job.failure(code)
 
@@ -82,10 +92,16 @@ class _Job:
     log: str
     step: str
     cancelled: bool = False
+    lost: PeError | None = None  # why it was given up
+
+    @property
+    def ended_badly(self) -> bool:
+        """Whether there is an error to tell of work that was followed."""
+        return self.cancelled or (self.lost or self.watch.error) is not None
 
     def failure(self, code: int) -> PeError:
         """What it ended with."""
-        error = self.watch.error or _died(code, step=self.step, log=self.log)
+        error = self.lost or self.watch.error or _died(code, step=self.step, log=self.log)
         return CancelledError(error.kind, error.message, where=error.where, hint=error.hint) if self.cancelled else error
 
     def run(self, command: Sequence[str], *, context: AssetExecutionContext, environment: Mapping[str, str]) -> int:
@@ -97,33 +113,49 @@ class _Job:
                 command, env={**environment, **session.get_bootstrap_env_vars()}, stdin=subprocess.DEVNULL, start_new_session=True
             )
             try:
-                while process.poll() is None:
-                    time.sleep(POLL_S)
-                    self.watch.look()
-            except (KeyboardInterrupt, DagsterExecutionInterruptedError):
-                context.log.info("interrupted: asking the working process to save and stop")
-                self.cancelled = True
-                process.send_signal(signal.SIGTERM)
-                process.wait(timeout=SAVE_GRACE_S)
+                self._attend(process.pid, lambda: process.poll() is None)
             finally:
                 if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)  # with its ranks and workers
+                    _kill_all(process.pid)
                     process.wait()
-            self.watch.look()
+            self.watch.read()
             return process.returncode
 
     def follow(self, pid: int, lock: Path) -> None:
         """Watch the work of a process that somebody else started, until it lets go of its lock."""
+        self._attend(pid, lambda: holder(lock) == pid)
+        if holder(lock) == pid:
+            _kill_all(pid)
+        self.watch.read()
+
+    def _attend(self, pid: int, works: Callable[[], bool]) -> None:
+        """Watch a process while it works; asked to end it, let it save first; where it hangs, say so and leave it to the caller."""
         try:
-            while holder(lock) == pid:
+            while works():
                 time.sleep(POLL_S)
                 self.watch.look()
+        except PeError as error:
+            self.lost = error
         except (KeyboardInterrupt, DagsterExecutionInterruptedError):
+            self.cancelled = True
             os.kill(pid, signal.SIGTERM)
-            raise
-        except PeError:
-            os.killpg(pid, signal.SIGKILL)
-            raise
+            deadline = time.monotonic() + SAVE_GRACE_S
+            while works() and time.monotonic() < deadline:
+                time.sleep(POLL_S)
+
+
+def _does(pid: int, subject: str) -> bool:
+    """Whether a process of this machine works on ``subject``: the number in a lock may be another machine's."""
+    try:
+        return subject.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return False
+
+
+def _kill_all(pid: int) -> None:
+    """End a process with its ranks and workers, which share its group; they also end when it does."""
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL) if os.getpgid(pid) == pid else os.kill(pid, signal.SIGKILL)
 
 
 def _environment(state: State) -> dict[str, str]:

@@ -28,15 +28,15 @@ def evaluate(work: Work) -> None:
     with exclusive(lock, busy=f"this evaluation of {checkpoint_id} is already under way"):
         if state.registry.answer(request, EvaluationReport):
             return
-        import torch
-
-        from pe_training.evaluation.execute import execute
-        from pe_training.training.identity import thread_count
-
-        torch.set_num_threads(thread_count())
-        torch.use_deterministic_algorithms(True)
         rates, instance = load_rates(state.settings.rates_file), manifest.spec.compute.instance
         with settling(state, subject=checkpoint_id, step="evaluation", instance=instance, rates=rates):
+            import torch
+
+            from pe_training.evaluation.execute import execute
+            from pe_training.training.identity import thread_count
+
+            torch.set_num_threads(thread_count())
+            torch.use_deterministic_algorithms(True)
             report = execute(checkpoint, manifest, state=state, feed=work.feed)
         state.registry.put(report)
         work.feed.emit("done", report=report.id)

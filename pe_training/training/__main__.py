@@ -35,10 +35,8 @@ def train(work: Work) -> None:
         _require_trainable(run, manifest, state=state)
         if state.registry.answer(run_id, Checkpoint):
             return
-        rates, instance = load_rates(state.settings.rates_file), manifest.spec.compute.instance
         try:
-            with settling(state, subject=run_id, step="training", instance=instance, rates=rates):
-                _train_in_parts_that_fit(work, manifest)
+            _train_in_parts_that_fit(work, manifest)
         except PeError as error:
             stopped = error.kind in {Kind.STOPPED, Kind.BUDGET}
             record_event(state, run_id, "stopped" if stopped else "failed", {"kind": error.kind.value, "message": error.message})
@@ -51,12 +49,15 @@ def train(work: Work) -> None:
 def _train_in_parts_that_fit(work: Work, manifest: ResolvedManifest) -> None:
     """Train; where the memory is not enough, again from the last saved state, in micro-batches of half the size."""
     run_id, spec = work.arguments[0], manifest.spec
+    rates = load_rates(work.state.settings.rates_file)
     while True:
         try:
-            if spec.compute.ranks > 1:
-                launch(work.arguments, ranks=spec.compute.ranks, state=work.state, feed=work.feed)
-            else:
-                train_here(work)
+            # Settled each time, so that the next part knows what is left of the budget.
+            with settling(work.state, subject=run_id, step="training", instance=spec.compute.instance, rates=rates):
+                if spec.compute.ranks > 1:
+                    launch(work.arguments, ranks=spec.compute.ranks, state=work.state, feed=work.feed)
+                else:
+                    train_here(work)
         except PeError as error:
             smaller = smaller_micro(spec, events(work.state, run_id))
             if error.kind is not Kind.OUT_OF_MEMORY or smaller is None:

@@ -27,7 +27,7 @@ from pe_training.training.keeper import Keeper, Spike
 from pe_training.training.loader import Skip, StepLoader, Windows
 from pe_training.training.memory import is_out_of_memory, micro_of
 from pe_training.training.mirror import FencedLogger, wandb_mirror
-from pe_training.training.ranks import Place, place
+from pe_training.training.ranks import Place, from_leader, place
 from pe_training.training.record import Checkpoint, TrainingRun
 from pe_training.training.states import StateStore
 from pe_training.training.stops import Stops
@@ -83,6 +83,7 @@ def execute(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
+        job.states.settle()  # the next attempt has another writer
         message = f"memory is not enough for {job.micro} of {manifest.spec.hyperparameters.max_length} tokens at a time"
         hint = "lower hyperparameters.max_length, or take a larger instance"
         raise PeError(Kind.OUT_OF_MEMORY, message, where=manifest.spec.compute.instance, hint=hint) from error
@@ -211,12 +212,11 @@ def _final(job: _Job, task: Task, keeper: Keeper) -> tuple[int, float, dict[str,
 def _recover(job: _Job, spike: Spike) -> None:
     """Roll back to the last good state, pass over the bad window and slow down; or give up, by name."""
     recovery = job.spec.recovery
-    done = len(rollbacks(job.state, job.run.id))
+    done, good = from_leader(job.place, lambda: (len(rollbacks(job.state, job.run.id)), job.states.newest_intact() or 0))
     if recovery.on_spike == "stop" or done >= recovery.max_rollbacks:
         tried = f" after {done} rollbacks" if done else ""
         hint = "lower hyperparameters.learning_rate, or set recovery.on_spike to rollback"
         raise PeError(Kind.DIVERGENCE, f"{spike}{tried}", where=f"step {spike.step}", hint=hint) from spike
-    good = job.states.newest_intact() or 0
     event = {"spike_step": spike.step, "to_step": good, "loss": repr(spike.loss), "lr_factor": recovery.lr_factor}
     if job.place.leads:
         record_event(job.state, job.run.id, "rollback", event)

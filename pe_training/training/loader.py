@@ -49,7 +49,10 @@ class Windows:
         bins = self.order.bins(window * self.batch_size, self.batch_size)
         total = torch.tensor(sum(self.targets[row] for rows in bins for row in rows))
         parts = [bins[start : start + self.micro] for start in range(0, self.batch_size, self.micro)]
-        return [lambda part=part: self.collate(part) | {"step_targets": total} for part in parts[self.rank :: self.ranks]]  # type: ignore[misc]
+        return [partial(self._made, part, total) for part in parts[self.rank :: self.ranks]]
+
+    def _made(self, bins: Sequence[Bin], step_targets: torch.Tensor) -> Batch:
+        return self.collate(bins) | {"step_targets": step_targets}
 
 
 class _Endless(IterableDataset[Batch]):

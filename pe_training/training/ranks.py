@@ -13,12 +13,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.settings import environment_of_a_part, inherited
@@ -26,6 +26,7 @@ from pe_training.storage.state import State
 from pe_training.training.feed import FEED_FILE, Feed, read_feed
 from pe_training.training.process import LOG_FILE, rank_folder
 
+Answer = TypeVar("Answer")
 _VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _LAUNCHER = "PE_LAUNCHER"
 _POLL_S = 0.05
@@ -63,14 +64,14 @@ def launcher() -> int | None:
 
 
 def launch(arguments: Sequence[str], *, ranks: int, state: State, feed: Feed) -> None:
-    """Run all ranks to their end. Raises the :class:`PeError` of the one that failed first; then none is left running."""
+    """Run all ranks to their end. Raises the :class:`PeError` of the one that is the cause; then none is left running."""
     folder = state.settings.run_folder(arguments[0])
     feeds = [_Listener(rank_folder(folder, rank)) for rank in range(ranks)]
     with _children(arguments, ranks=ranks) as children, _passed_on(children):
-        failed = _wait(children, feeds, feed)
-    if failed is not None:
-        rank, code = failed
-        raise feeds[rank].error or _died(rank, code, log=str(rank_folder(folder, rank) / LOG_FILE))
+        codes = _wait(children, feeds, feed)
+    errors = {rank: feeds[rank].error or _died(rank, code, log=str(rank_folder(folder, rank) / LOG_FILE)) for rank, code in codes.items()}
+    if errors:
+        raise min(errors.items(), key=lambda found: (codes[found[0]] > 0, found[1].kind is Kind.INFRASTRUCTURE, found[0]))[1]
 
 
 class _Listener:
@@ -88,6 +89,18 @@ class _Listener:
             if event["event"] == "error":
                 self.error = PeError.from_json(event["error"])
         return [event for _, event in found]
+
+
+def from_leader(here: Place, ask: Callable[[], Answer]) -> Answer:
+    """What the leading rank answers, on every rank: what only one may decide, or may see a moment earlier than the others."""
+    if here.ranks == 1:
+        return ask()
+    import torch.distributed
+
+    box: list[Any] = [ask() if here.leads else None]
+    torch.distributed.broadcast_object_list(box, src=0)
+    answer: Answer = box[0]
+    return answer
 
 
 @contextmanager
@@ -108,19 +121,25 @@ def _children(arguments: Sequence[str], *, ranks: int) -> Iterator[list[subproce
             child.wait()
 
 
-def _wait(children: Sequence[subprocess.Popen[bytes]], feeds: Sequence[_Listener], feed: Feed) -> tuple[int, int] | None:
-    """The rank that failed first, with its exit code, once all have ended or the others had time to; ``None`` if all did well."""
-    failed: tuple[int, int] | None = None
+def _wait(children: Sequence[subprocess.Popen[bytes]], feeds: Sequence[_Listener], feed: Feed) -> dict[int, int]:
+    """Exit codes of the ranks that failed by themselves, once all have ended or the others had time to; empty if all did well.
+
+    One that was killed, or that names a reason, is the cause; that it lost its peer is what the others say.
+    """
+    failed: dict[int, int] = {}
     deadline = float("inf")
     while True:
         for event in feeds[0].news():
-            feed.tell(event["event"], event)
+            if event["event"] != "alive":
+                feed.tell(event["event"], event)
         codes = [child.poll() for child in children]
-        if failed is None and any(codes):
-            failed = min(((rank, code) for rank, code in enumerate(codes) if code), key=lambda found: found[1])  # the killed one first
-            feeds[failed[0]].news()
-            agreed = feeds[failed[0]].error is not None and feeds[failed[0]].error.kind in _AGREED  # type: ignore[union-attr]
-            deadline = time.monotonic() + (SAVE_GRACE_S if agreed else CRASH_GRACE_S)
+        for rank, code in enumerate(codes):
+            if code and rank not in failed:
+                failed[rank] = code
+                feeds[rank].news()
+                error = feeds[rank].error
+                agreed = error is not None and error.kind in _AGREED
+                deadline = min(deadline, time.monotonic() + (SAVE_GRACE_S if agreed else CRASH_GRACE_S))
         if all(code is not None for code in codes) or time.monotonic() > deadline:
             return failed
         time.sleep(_POLL_S)

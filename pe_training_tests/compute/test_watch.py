@@ -60,6 +60,18 @@ def test_what_it_named_as_its_end_is_kept(tmp_path: Path) -> None:
     assert scene.watch.error.kind is Kind.DATA
 
 
+def test_an_error_that_was_followed_by_more_work_was_not_the_end(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+    scene.after(1, event="error", error=PeError(Kind.OUT_OF_MEMORY, "too much").to_json())
+    assert scene.watch.ended
+    scene.after(1, event="alive", idle_s=1.0)
+    assert scene.watch.ended
+    scene.after(1, event="phase", name="load")
+    assert (scene.watch.ended, scene.watch.error) == (False, None)
+    scene.after(1, event="done", checkpoint="ck_1")
+    assert (scene.watch.ended, scene.watch.error) == (True, None)
+
+
 @pytest.mark.parametrize("kind", sorted(set(Kind) - {Kind.INFRASTRUCTURE}))
 def test_answers_are_not_asked_for_again(kind: Kind) -> None:
     tries, waits = failing(PeError(kind, "no", where="somewhere"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from pe_training.core.clock import now, stamp
 from pe_training.core.ids import digest_json, make_id
-from pe_training.core.records import Attachment, Frozen, Record
+from pe_training.core.records import LATER, Attachment, Frozen, Growing, Record
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -68,6 +68,33 @@ def test_the_id_is_that_of_the_canonical_content() -> None:
 def test_what_is_none_is_not_said() -> None:
     assert "note" not in Sample(number=1.0).content()
     assert Sample(number=1.0).id == Sample(number=1.0, note=None).id
+
+
+class Before(Growing):
+    speed: float = 1.0
+
+
+class After(Growing):
+    speed: float = 1.0
+    careful: Annotated[bool, LATER] = False
+
+
+def test_a_field_that_came_later_leaves_the_name_of_what_was_said_before() -> None:
+    assert After(speed=2.0).content() == Before(speed=2.0).content() == {"speed": 2.0}
+    assert After(careful=False).content_digest == Before().content_digest
+    assert After.model_validate(Before(speed=2.0).content()) == After(speed=2.0)
+
+
+def test_a_field_that_came_later_and_says_something_is_said() -> None:
+    class Whole(Record):
+        kind: ClassVar[str] = "mf"
+        inner: After = After()
+
+    said = Whole(inner=After(careful=True))
+    assert said.content() == {"inner": {"speed": 1.0, "careful": True}}
+    assert Whole.from_json(said.to_json()) == said
+    assert Whole().content() == {"inner": {"speed": 1.0}}
+    assert said.id != Whole().id
 
 
 def test_a_record_says_nothing_of_itself_that_its_room_did_not_say() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,26 @@ def test_bytes_and_the_file_that_holds_them_are_one_object(store: ArtifactStore,
     (tmp_path / "source").write_bytes(bytes(size))
     assert store.put_file(tmp_path / "source") == digest_bytes(bytes(size)) == store.put_bytes(bytes(size))
     assert store.get(digest_bytes(bytes(size))) == bytes(size)
+
+
+@pytest.mark.parametrize("parts", [[], [b""], [b"abc"], [b"a", memoryview(b"bc")], [bytes(1 << 20)] * 3])
+def test_what_is_streamed_is_the_object_that_its_parts_make(store: ArtifactStore, parts: list[bytes | memoryview]) -> None:
+    whole = b"".join(parts)
+    assert store.put_stream(iter(parts)) == digest_bytes(whole)
+    assert store.get(digest_bytes(whole)) == whole
+    assert store.put_stream(iter(parts)) == store.put_bytes(whole)
+
+
+def test_a_stream_that_breaks_leaves_nothing(tmp_path: Path) -> None:
+    store = ArtifactStore(f"file://{tmp_path}/store", cache=tmp_path / "cache")
+
+    def broken() -> Iterator[bytes]:
+        yield b"abc"
+        raise RuntimeError("the source is gone")
+
+    with pytest.raises(RuntimeError, match="the source is gone"):
+        store.put_stream(broken())
+    assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()] == []
 
 
 def test_putting_again_what_is_there_writes_nothing(tmp_path: Path) -> None:

@@ -96,3 +96,14 @@ def test_a_request_to_stop_saves_once_for_both(two: Prepared, tmp_path: Path) ->
     assert list(run.happened()) == ["started", "stopped"]
     assert run.finish().id == two.checkpoint.id
     assert list(run.happened()) == ["started", "stopped", "resumed", "finished"]
+
+
+def test_ranks_roll_back_together_and_give_up_together(tmp_path: Path) -> None:
+    wild = ("learning_rate: 3.0e-3", "learning_rate: 0.9"), ("warmup_steps: 3", "warmup_steps: 0")
+    recovery = "recovery: {on_spike: rollback, spike_factor: 1.2, lr_factor: 0.9, max_rollbacks: 1}\nevaluation:"
+    run = prepare_run(tmp_path, manifest_with(SMOKE, TWO, *wild, ("evaluation:", recovery)))
+    assert run.start().wait(timeout=200) == 3
+    errors = [event["error"] for _, event in read_feed(run.home / "runs" / run.run / "progress.jsonl") if event["event"] == "error"]
+    assert errors[-1]["kind"] == "divergence"
+    assert errors[-1]["message"].endswith("after 1 rollbacks")
+    assert list(run.happened()) == ["started", "rollback", "failed"]
