@@ -27,7 +27,7 @@ from pe_training_tests.faults.nursery import Nursery
 from pe_training_tests.training.runs import Prepared, manifest_with, prepare_run
 
 SMOKE = (SAMPLES / "manifests" / "smoke.yaml").read_text(encoding="utf-8")
-OFTEN = (("every_steps: 10", "every_steps: 3"), ("max_steps: 30", "max_steps: 18"), ("warmup_steps: 3", "warmup_steps: 2"))
+OFTEN = (("every_steps: 10", "every_steps: 4"), ("max_steps: 30", "max_steps: 12"), ("warmup_steps: 3", "warmup_steps: 2"))
 CLASSIFIER = (
     ("task: causal_lm", "task: text_classification"), ("max_length: 768\n  packing: true", "max_length: 128\n  label: crisis_type"),
     ("baseline: base_model", "baseline: none"), ("[accuracy, safety, fairness, therapeutic]", "[accuracy]"),
@@ -36,7 +36,7 @@ CLASSIFIER = (
 
 
 def kind_of_run(task: str, *, workers: int, ranks: int) -> Manifest:
-    """A short run of a task that saves every third step."""
+    """A short run of a task that saves every fourth step."""
     changes = CLASSIFIER if task == "text_classification" else ()
     return manifest_with(SMOKE, *OFTEN, *changes, ("target: local,", f"target: local, workers: {workers}, devices: {ranks},"))
 
