@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -125,10 +126,14 @@ def _tell_conversion(folder: Path) -> None:
 @answers
 def ls(as_json: AsJson = False) -> Answer:
     """List dataset versions, newest first."""
+    from pe_training.lineage.recall import tainted_by
     from pe_training.views.lists import records_table
 
-    rows = open_state().registry.rows("ds")
-    return Answer(data={"datasets": [vars(row) for row in rows]}, show=lambda: [records_table(rows)])
+    state = open_state()
+    rows = state.registry.rows("ds")
+    tainted = tainted_by(state, [row.id for row in rows])
+    data = {"datasets": [vars(row) | {"recalls": tainted.get(row.id, ())} for row in rows]}
+    return Answer(data=data, show=lambda: [records_table(rows, tainted)])
 
 
 @app.command()
@@ -136,16 +141,20 @@ def ls(as_json: AsJson = False) -> Answer:
 def show(identifier: Version, as_json: AsJson = False) -> Answer:
     """Show one dataset version: rows by split and family, licences, and where its page is."""
     from pe_training.datasets.accept import named_version, origins
+    from pe_training.lineage.recall import taints_of
     from pe_training.views.console import dataset_view
     from pe_training.views.layout import facts
     from pe_training.views.publish import publish_release
+    from pe_training.views.recalls import banner
 
     state = open_state()
     dataset = named_version(state, identifier)
     known = origins(state, dataset.id)
     page = publish_release(known["release"], state=state) if "release" in known else None
-    data = {"id": dataset.id, "origins": known, "page": page and str(page), **dataset.content()}
-    return Answer(data=data, show=lambda: [dataset_view(dataset), facts({"page": page or "it has no accepted release"})])
+    recalls = taints_of(state, dataset.id)
+    named = {"recalls": [asdict(recall) for recall in recalls]}
+    data = {"id": dataset.id, **named, "origins": known, "page": page and str(page), **dataset.content()}
+    return Answer(data=data, show=lambda: [*banner(recalls), dataset_view(dataset), facts({"page": page or "it has no accepted release"})])
 
 
 @app.command()

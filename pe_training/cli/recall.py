@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pe_training.cli.output import Answer, AsJson, DryRun, Verbs, answers
+from pe_training.cli.output import Answer, AsJson, DryRun, Verbs, answers, note
 from pe_training.cli.state import open_state
 from pe_training.core.errors import Kind, PeError
+from pe_training.core.ids import short
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +51,8 @@ def _recalled(text: str, *, reason: str, dry_run: bool, state: State) -> Answer:
 
     act = room.impact if dry_run else room.recall
     outcome = act(state, parse_selector(text, state=state), reason=reason, actor=state.settings.who)
+    if not dry_run:
+        _republish(outcome.tainted.get("ds", ()), state=state)
     return Answer(data=asdict(outcome) | {"applied": not dry_run}, show=lambda: [recall_view(outcome)])
 
 
@@ -59,6 +62,8 @@ def _lifted(seq: int, *, reason: str, dry_run: bool, state: State) -> Answer:
 
     act = room.lift_impact if dry_run else room.lift
     outcome = act(state, seq, reason=reason, actor=state.settings.who)
+    if not dry_run:
+        _republish(outcome.restored.get("ds", ()), state=state)
     return Answer(data=asdict(outcome) | {"applied": not dry_run}, show=lambda: [lift_view(outcome, applied=not dry_run)])
 
 
@@ -80,6 +85,19 @@ def recalls(
         return Answer(data={"attempts": [asdict(row) for row in tried], **_next(tried, limit)}, show=lambda: [attempts_table(tried)])
     rows = found(state, before=before, limit=limit)
     return Answer(data={"recalls": [asdict(row) for row in rows], **_next(rows, limit)}, show=lambda: [recalls_table(rows)])
+
+
+def _republish(dataset_ids: Sequence[str], *, state: State) -> None:
+    """Lay the pages of these versions again. A page that cannot be made changes nothing of the recall, which holds."""
+    from pe_training.datasets.accept import origins
+    from pe_training.views.publish import publish_release
+
+    for identifier in dataset_ids:
+        try:
+            if release := origins(state, identifier).get("release"):
+                publish_release(release, state=state)
+        except PeError as error:
+            note(f"the page of {short(identifier)} could not be laid again: {error}")
 
 
 def _next(rows: Sequence[Recall] | Sequence[Attempt], limit: int) -> dict[str, int | None]:

@@ -24,11 +24,17 @@ def ls(
     as_json: AsJson = False,
 ) -> Answer:
     """List records of a kind, newest first."""
+    from pe_training.lineage.recall import tainted_by
     from pe_training.views.lists import records_table
 
-    rows = open_state().registry.rows(kind, label=name, before=before, limit=limit)
-    data = {"records": [vars(row) for row in rows], "next_before": rows[-1].seq if len(rows) == limit else None}
-    return Answer(data=data, show=lambda: [records_table(rows)])
+    state = open_state()
+    rows = state.registry.rows(kind, label=name, before=before, limit=limit)
+    tainted = tainted_by(state, [row.id for row in rows])
+    data = {
+        "records": [vars(row) | {"recalls": tainted.get(row.id, ())} for row in rows],
+        "next_before": rows[-1].seq if len(rows) == limit else None,
+    }
+    return Answer(data=data, show=lambda: [records_table(rows, tainted)])
 
 
 @answers

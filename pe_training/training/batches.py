@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 
-from pe_training.training.order import Bin, DataOrder
 from pe_training.training.tokens import IGNORED, Dialogue
 
 Batch = dict[str, torch.Tensor]
@@ -48,40 +46,3 @@ def collate_texts(texts: Sequence[Sequence[int]], labels: Sequence[int], *, pad_
         ids[row, : len(text)] = torch.tensor(text)
         mask[row, : len(text)] = 1
     return {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor(labels)}
-
-
-@dataclass(frozen=True)
-class Skip:
-    """From optimiser step ``from_step`` on, ``steps`` windows of data are passed over (after a rollback)."""
-
-    from_step: int
-    steps: int
-
-
-class StepLoader:
-    """Micro-batches from the current optimiser step on, for ever. Holds no position: it asks for the step when iterated."""
-
-    def __init__(
-        self,
-        order: DataOrder,
-        *,
-        collate: Callable[[Sequence[Bin]], Batch],
-        batch_size: int,
-        micro_batch_size: int,
-        current_step: Callable[[], int],
-        skips: Sequence[Skip],
-    ) -> None:
-        self._order, self._collate = order, collate
-        self._batch_size, self._micro = batch_size, micro_batch_size
-        self._current_step, self._skips = current_step, skips
-
-    def __iter__(self) -> Iterator[Batch]:
-        step = self._current_step()
-        while True:
-            window = step + sum(skip.steps for skip in self._skips if step >= skip.from_step)
-            bins = self._order.bins(window * self._batch_size, self._batch_size)
-            micro_batches = [self._collate(bins[i : i + self._micro]) for i in range(0, self._batch_size, self._micro)]
-            targets = sum(int((batch["labels"] != IGNORED).sum()) for batch in micro_batches)
-            for batch in micro_batches:
-                yield batch | {"step_targets": torch.tensor(targets)}
-            step += 1

@@ -14,7 +14,7 @@ from pe_training.manifests.schema import Hyperparameters, Manifest
 from pe_training.storage.state import State
 from pe_training.training.batches import Batch, collate_dialogues, collate_texts
 from pe_training.training.order import Bin, DataOrder
-from pe_training.training.tokens import client_text, encode_dialogue
+from pe_training.training.tokens import Dialogue, client_text, encode_dialogue
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Prepared:
 
     order: DataOrder
     collate: Callable[[Sequence[Bin]], Batch]
-    held_out: list[Batch]
+    targets: list[int]  # of each training row
+    held_out: Callable[[int], list[Batch]]  # batches of at most so many rows
     used: dict[str, int]  # rows per split that carry at least one target
     left_out: dict[str, int]  # rows per split that do not fit
 
@@ -59,13 +60,12 @@ def prepare(spec: Manifest, dataset: DatasetVersion, *, tokenizer: Any, labels: 
         max_length=spec.hyperparameters.max_length if spec.hyperparameters.packing else None,
         mixture=spec.dataset.mixture,
     )
-    size = spec.hyperparameters.micro
     by_length = sorted(range(len(held)), key=lambda i: (_length(held[i]), i))
-    held_out = [collate([(held[i],) for i in by_length[start : start + size]]) for start in range(0, len(held), size)]
     return Prepared(
         order=order,
         collate=lambda bins: collate([tuple(train[row][1] for row in rows) for rows in bins]),
-        held_out=held_out,
+        targets=[item.targets if isinstance(item, Dialogue) else 1 for _, item in train],
+        held_out=lambda size: [collate([(held[i],) for i in by_length[start : start + size]]) for start in range(0, len(held), size)],
         used={split: len(found) for split, found in kept.items()},
         left_out={split: len(encoded[split]) - len(found) for split, found in kept.items()},
     )

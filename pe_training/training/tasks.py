@@ -12,7 +12,7 @@ import lightning
 import torch
 from torch.nn import functional
 
-from pe_training.manifests.schema import Hyperparameters
+from pe_training.manifests.schema import Manifest
 from pe_training.training.batches import Batch
 from pe_training.training.schedule import learning_rate_factor
 from pe_training.training.tokens import IGNORED
@@ -21,11 +21,11 @@ from pe_training.training.tokens import IGNORED
 class Task(lightning.LightningModule):
     """A model with its optimiser. ``lr_scale`` shrinks after rollbacks."""
 
-    def __init__(self, model: torch.nn.Module, *, hyperparameters: Hyperparameters, seed: int, lr_scale: float) -> None:
+    def __init__(self, model: torch.nn.Module, *, spec: Manifest, accumulation: int, rank: int, lr_scale: float) -> None:
         super().__init__()
         self.model = model
         self.strict_loading = False  # only what is trained is saved
-        self._h, self._seed, self._lr_scale = hyperparameters, seed, lr_scale
+        self._spec, self._h, self._accumulation, self._rank, self._lr_scale = spec, spec.hyperparameters, accumulation, rank, lr_scale
         self._step_loss = 0.0
 
     def summed_loss(self, batch: Batch) -> tuple[torch.Tensor, int]:
@@ -37,16 +37,26 @@ class Task(lightning.LightningModule):
         summed, _ = self.summed_loss(batch)
         share = summed / batch["step_targets"]
         self._step_loss += float(share.detach())
-        return share * self._h.accumulation  # Lightning divides by it again
+        return share * (self._accumulation * self._spec.compute.ranks)  # Lightning divides by both again
 
     def take_step_loss(self) -> float:
-        """Mean loss in nats per target over the micro-batches since the last call."""
+        """Mean loss in nats per target over the micro-batches since the last call, of all ranks together."""
         loss, self._step_loss = self._step_loss, 0.0
-        return loss
+        return self.summed_over_ranks(loss)[0]
+
+    def summed_over_ranks(self, *values: float) -> list[float]:
+        """Each value summed over all ranks; the same answer on each."""
+        if self.trainer.world_size == 1:
+            return list(values)
+        summed = self.trainer.strategy.reduce(torch.tensor(values, dtype=torch.float64, device=self.device), reduce_op="sum")
+        assert isinstance(summed, torch.Tensor)
+        return [float(value) for value in summed]
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Random numbers of a step (dropout) depend on the seed and the step only, so resuming needs no random state."""
-        torch.manual_seed((self._seed << 32) + self.global_step * self._h.accumulation + batch_idx % self._h.accumulation)
+        per_rank, ranks = self._accumulation, self._spec.compute.ranks
+        number = (self.global_step * per_rank + batch_idx % per_rank) * ranks + self._rank
+        torch.manual_seed((self._spec.seed << 32) + number)
 
     def configure_optimizers(self) -> Any:
         """AdamW (Loshchilov & Hutter 2019) over what is trained, learning rate by step."""

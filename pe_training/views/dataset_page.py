@@ -6,7 +6,7 @@ value that it prints is cleaned and escaped; unlike it, it shows no text that a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -15,6 +15,7 @@ from pe_training import __version__
 from pe_training.datasets.makeup import Lengths
 from pe_training.datasets.record import SPLITS
 from pe_training.datasets.report import Check, ValidationReport
+from pe_training.storage.taints import Recall
 from pe_training.views import numbers, svg
 from pe_training.views.page import template
 
@@ -41,8 +42,11 @@ class Faults:
     more: int
 
 
-def render_dataset_page(report: ValidationReport, *, dataset_id: str | None, previous: str | None) -> str:
-    """The page of a judgement. ``dataset_id``: of the version that was made, if it was accepted; ``previous``: the version before."""
+def render_dataset_page(report: ValidationReport, *, dataset_id: str | None, previous: str | None, recalls: Sequence[Recall] = ()) -> str:
+    """The page of a judgement.
+
+    ``dataset_id``: of the version that was made, if it was accepted; ``previous``: the version before; ``recalls``: what taints it now.
+    """
     return template(TEMPLATE).render(
         r=report,
         m=report.makeup,
@@ -51,6 +55,7 @@ def render_dataset_page(report: ValidationReport, *, dataset_id: str | None, pre
         splits=[split for split in SPLITS if report.makeup and split in report.makeup.words],
         dataset_id=dataset_id,
         previous=previous,
+        recalls=recalls,
         state=_state,
         faults=faults_of,
         found=_found,

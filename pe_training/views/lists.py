@@ -22,13 +22,14 @@ from pe_training.views.layout import BLANK, MARKS, STYLES, facts, mark, plain, t
 from pe_training.views.recalls import ways_view
 
 
-def records_table(rows: Sequence[Row]) -> RenderableType:
-    """Records as a list."""
+def records_table(rows: Sequence[Row], tainted: Mapping[str, Sequence[int]]) -> RenderableType:
+    """Records as a list. ``tainted``: id -> the recalls that taint it."""
     if not rows:
         return Text("none yet")
     made = table("id", "name", "made (UTC)", ">seq")
     for row in rows:
-        made.add_row(plain(row.id), plain(row.label), _moment(row.created_at), str(row.seq))
+        label = plain(row.label).append_text(taint(tainted.get(row.id, ())))
+        made.add_row(plain(row.id), label, _moment(row.created_at), str(row.seq))
     return made
 
 

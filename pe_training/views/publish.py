@@ -16,6 +16,7 @@ from pe_training.datasets.record import DatasetVersion
 from pe_training.evaluation.predictions import from_parquet
 from pe_training.evaluation.record import EvaluationReport
 from pe_training.evaluation.suites import load_suite, prompts
+from pe_training.lineage.recall import taints_of
 from pe_training.lineage.trace import trace_up
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.promotion.record import EVIDENCE_PAGE, PromotionDecision
@@ -51,7 +52,8 @@ def publish_release(digest: str, *, state: State) -> Path:
         raise PeError(Kind.NOT_FOUND, "this release was never judged", where=short(digest), hint="`pe dataset add PATH` judges it")
     report = stored_report(known.report_digest, state=state)
     previous = version_before(state, name=known.name, digest=digest)
-    html = render_dataset_page(report, dataset_id=known.dataset_id, previous=previous).encode()
+    recalls = taints_of(state, known.dataset_id) if known.dataset_id else ()
+    html = render_dataset_page(report, dataset_id=known.dataset_id, previous=previous, recalls=recalls).encode()
     path = state.settings.report_page(known.dataset_id or f"release_{digest.removeprefix('sha256:')[:32]}")
     write_durably(path, lambda file: file.write(html))
     return path

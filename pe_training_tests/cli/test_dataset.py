@@ -67,8 +67,8 @@ def test_records_that_do_not_fit_are_one_error_with_counts_places_and_no_text(tm
     assert refused.stderr == (
         "error: notes.jsonl:3: notes is not what was declared, and nothing of it was taken: 3 records read, 2 converted, 0 dropped, 1 "
         "refused (messages.*.role: is not a known role: 1)\n"
-        "  hint: notes.jsonl:3 messages.0.role: is not a known role; known: user, human, client, patient, seeker, assistant, bot, gpt, "
-        "therapist, counselor, counsellor, supporter, system\n"
+        "  hint: look at notes.jsonl:3 messages.0.role; known: user, human, client, patient, seeker, assistant, bot, gpt, therapist, "
+        "counselor, counsellor, supporter, system\n"
     )
     assert pe("dataset", "check", path, *DECLARED, "--json", home=tmp_path / "home").json["error"]["kind"] == "refused"
 
@@ -115,3 +115,22 @@ def test_a_release_in_a_bucket_is_added_by_its_url(s3: S3Server, tmp_path: Path)
     assert away.code == 3
     assert away.stderr.splitlines()[0] == f"error: {url}/manifest.json: the store failed (EndpointConnectionError)"
     assert SECRET not in added.stdout + added.stderr + away.stderr
+
+
+def test_a_recalled_version_says_so_wherever_it_is_shown(tmp_path: Path) -> None:
+    added = pe("dataset", "add", SOURCE, "--json", home=tmp_path).json
+    page = Path(pe("dataset", "show", added["dataset"], "--json", home=tmp_path).json["page"])
+    assert "it may be trained on" in page.read_text(encoding="utf-8")
+    recalled = pe("recall", added["dataset"], "--reason", "consent was <b>withdrawn</b>", home=tmp_path)
+    assert (recalled.code, recalled.stderr) == (0, "")
+    laid = page.read_text(encoding="utf-8")
+    assert "Recalled: nothing may be trained on it any more." in laid
+    assert "consent was &lt;b&gt;withdrawn&lt;/b&gt;" in laid
+    assert "it may be trained on" not in laid
+    for words in (["dataset", "ls"], ["ls", "ds"]):
+        assert "tainted by recall 1" in pe(*words, home=tmp_path).stdout
+        assert [row["recalls"] for rows in pe(*words, "--json", home=tmp_path).json.values() if rows for row in rows] == [[1]]
+    assert "TAINTED by recall 1" in pe("dataset", "show", added["dataset"], home=tmp_path).stdout
+    assert pe("recall", "--lift", 1, "--reason", "the wrong person was meant", home=tmp_path).code == 0
+    assert "it may be trained on" in page.read_text(encoding="utf-8")
+    assert "tainted" not in pe("dataset", "ls", home=tmp_path).stdout

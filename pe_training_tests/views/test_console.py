@@ -40,7 +40,7 @@ VIEWS: dict[str, Callable[[], RenderableType]] = {
     "lineage": lambda: console.lineage_tree(evidence().lineage),
     "refused": lambda: console.validation_table(factory.refused()),
     "accepted": lambda: console.acceptance_view(factory.dataset(), factory.accepted()),
-    "records": lambda: lists.records_table(factory.rows()),
+    "records": lambda: lists.records_table(rows := factory.rows(), {rows[0].id: (3,)}),
     "record": lambda: lists.record_view(RECORD),
     "costs": lambda: lists.cost_table(evidence().charges),
     "plan": lambda: lists.plan_view(factory.plan()),
@@ -122,7 +122,7 @@ def test_a_missing_and_a_cut_branch_are_named() -> None:
 
 
 def test_lists_without_rows_say_so() -> None:
-    assert shown(lists.records_table([])) == "none yet"
+    assert shown(lists.records_table([], {})) == "none yet"
     assert "no model line holds a stage yet" in shown(lists.stages_view([], []))
     assert "nothing to verify" in shown(lists.verification_view(Verification(records=0, compared=0, checks=())))
     assert "0.00 USD" in shown(lists.cost_table([]))
