@@ -38,7 +38,7 @@ class Bin(Frozen):
 
 
 class Lengths(Frozen):
-    """Words or turns a dialogue. ``bins`` follow one another without gaps."""
+    """Words or turns a dialogue. ``bins`` follow one another without gaps and are the same in all splits."""
 
     mean: float
     quartiles: tuple[float, float, float]
@@ -89,8 +89,8 @@ def makeup_of(rows: RowTable) -> Makeup:
     return Makeup(
         families=_sorted(families),
         licences=_sorted(licences),
-        words={split: _lengths(rows.words[mask], _octaves) for split, mask in there.items()},
-        turns={split: _lengths(rows.turns[mask], _each) for split, mask in there.items()},
+        words=_lengths(rows.words, there, place=_octave, label=_octave_label),
+        turns=_lengths(rows.turns, there, place=_turn, label=_turn_label),
         labels={label: _values(counts) for label, counts in sorted(named.items())},
         labels_left_out=len(rows.free_text) + len(rows.labels) - len(named),
         examples=tuple(_examples(rows)),
@@ -112,31 +112,52 @@ def _sorted(counts: Mapping[str, Mapping[str, int]]) -> Counts:
     return {name: {split: counts[name][split] for split in SPLITS if counts[name].get(split)} for name in sorted(counts)}
 
 
-def _lengths(numbers: NDArray[np.integer], bins: Callable[[NDArray[np.integer]], Iterator[Bin]]) -> Lengths:
+def _lengths(
+    numbers: NDArray[np.integer],
+    there: Mapping[str, NDArray[np.bool_]],
+    *,
+    place: Callable[[NDArray[np.integer]], NDArray[np.integer]],
+    label: Callable[[int], str],
+) -> dict[str, Lengths]:
+    """Lengths by split. All splits have the same bins, from the first to the last that any of them needs, so that they can be compared."""
     import numpy as np
 
-    lower, middle, upper = np.quantile(numbers, [0.25, 0.5, 0.75], method="inverted_cdf")
-    quartiles = (float(lower), float(middle), float(upper))
-    return Lengths(mean=round(float(numbers.mean()), 6), quartiles=quartiles, bins=tuple(bins(numbers)))
+    places = place(numbers)
+    bins = range(int(places.min()), int(places.max()) + 1) if there else range(0)
+    found = {}
+    for split, mask in there.items():
+        lower, middle, upper = np.quantile(numbers[mask], [0.25, 0.5, 0.75], method="inverted_cdf")
+        counts = np.bincount(places[mask], minlength=bins.stop)
+        found[split] = Lengths(
+            mean=round(float(numbers[mask].mean()), 6),
+            quartiles=(float(lower), float(middle), float(upper)),
+            bins=tuple(Bin(label=label(number), rows=int(counts[number])) for number in bins),
+        )
+    return found
 
 
-def _octaves(numbers: NDArray[np.integer]) -> Iterator[Bin]:
-    """Each bin is twice as wide as the one before: 1, 2 to 3, 4 to 7 and so on; a dialogue without a word counts in the first."""
+def _octave(numbers: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Bins of which each is twice as wide as the one before: 1, 2 to 3, 4 to 7 and so on; a dialogue without a word is in the first."""
     import numpy as np
 
-    counts = np.bincount(np.log2(np.maximum(numbers, 1)).astype(np.int64))
-    first = int(np.flatnonzero(counts)[0])
-    for power in range(first, len(counts)):
-        low, high = 1 << power, (2 << power) - 1
-        yield Bin(label=f"{low:,}" if low == high else f"{low:,} to {high:,}", rows=int(counts[power]))
+    powers: NDArray[np.integer] = np.log2(np.maximum(numbers, 1)).astype(np.int64)
+    return powers
 
 
-def _each(numbers: NDArray[np.integer]) -> Iterator[Bin]:
+def _octave_label(power: int) -> str:
+    low, high = 1 << power, (2 << power) - 1
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _turn(numbers: NDArray[np.integer]) -> NDArray[np.integer]:
     import numpy as np
 
-    counts = np.bincount(np.minimum(numbers, MAX_TURNS_SHOWN))
-    for number in range(int(np.flatnonzero(counts)[0]), len(counts)):
-        yield Bin(label=f"{number} or more" if number == MAX_TURNS_SHOWN else str(number), rows=int(counts[number]))
+    turns: NDArray[np.integer] = np.minimum(numbers, MAX_TURNS_SHOWN)
+    return turns
+
+
+def _turn_label(number: int) -> str:
+    return f"{number} or more" if number == MAX_TURNS_SHOWN else str(number)
 
 
 def _values(counts: Mapping[tuple[str, str], int]) -> Counts:

@@ -61,7 +61,7 @@ def found_parts(outcome: Outcome) -> tuple[str, str] | None:
     """Value and interval of a rule, each number with as many decimals as it takes to tell it from the threshold."""
     if outcome.value is None or outcome.low is None or outcome.high is None:
         return None
-    middle, low, high = (_apart(number, outcome) for number in (outcome.value, outcome.low, outcome.high))
+    middle, low, high = (apart(number, outcome.unit, bound=outcome.threshold) for number in (outcome.value, outcome.low, outcome.high))
     middle = _signed(middle) if outcome.of == "difference" else middle
     return middle + _outcome_suffix(outcome), f"{low} to {high}"
 
@@ -73,9 +73,24 @@ def needed(outcome: Outcome) -> str:
 
 def threshold(outcome: Outcome) -> str:
     """The bound as the policy has it: ``90 %``, ``0.5 %``, ``0 points``."""
-    scaled = _scaled(outcome.threshold, outcome.unit)
+    return exact(outcome.threshold, outcome.unit) + _outcome_suffix(outcome)
+
+
+def exact(number: float, unit: str) -> str:
+    """A number that a person chose, with all its decimals and without its unit: ``2.5`` for a share of 0.025."""
+    scaled = _scaled(number, unit)
     decimals = next((d for d in range(MAX_DECIMALS) if abs(round(scaled, d) - scaled) < 1e-9), MAX_DECIMALS)
-    return _fixed(outcome.threshold, outcome.unit, decimals) + _outcome_suffix(outcome)
+    return _fixed(number, unit, decimals)
+
+
+def apart(number: float, unit: str, *, bound: float) -> str:
+    """The shortest text that reads neither as the bound nor as an end of a share's scale, unless the number is just that."""
+    others = {bound, *((0.0, 1.0, -1.0) if unit == "proportion" else ())} - {number}
+    for decimals in range(_DECIMALS.get(unit, 2), MAX_DECIMALS):
+        text = _fixed(number, unit, decimals)
+        if text not in {_fixed(other, unit, decimals) for other in others}:
+            return text
+    return _fixed(number, unit, MAX_DECIMALS)
 
 
 def usd(amount: Decimal | float) -> str:
@@ -137,14 +152,3 @@ def _scaled(number: float, unit: str) -> float:
 
 def _fixed(number: float, unit: str, decimals: int) -> str:
     return f"{round(_scaled(number, unit), decimals) + 0.0:.{decimals}f}"
-
-
-def _apart(number: float, outcome: Outcome) -> str:
-    """The shortest text that reads neither as the threshold nor as an end of a share's scale, unless the number is just that."""
-    unit = outcome.unit
-    others = {outcome.threshold, *((-1.0, 0.0, 1.0) if unit == "proportion" else ())} - {number}
-    for decimals in range(_DECIMALS.get(unit, 2), MAX_DECIMALS):
-        text = _fixed(number, unit, decimals)
-        if text not in {_fixed(other, unit, decimals) for other in others}:
-            return text
-    return _fixed(number, unit, MAX_DECIMALS)

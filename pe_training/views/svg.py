@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from pe_training.views.numbers import percent
+
 WIDTH = 240
 PAD = 8
 RULE_HEIGHT, ROW_HEIGHT = 44, 22
@@ -126,19 +128,19 @@ def curve(train: Points, held_out: Points, *, kept_step: int) -> Markup:
     )
 
 
-def bars(shares: Sequence[tuple[str, float]], *, label: str) -> Markup:
-    """A histogram: one bar a bin, whose height is its share of the highest, with the bins' names below and their shares above."""
+def bars(shares: Sequence[tuple[str, float]], *, highest: float, label: str) -> Markup:
+    """A histogram: one bar a bin, with the bins' names below and their shares above. ``highest``: the share that fills the height."""
     height, floor, top = 150, 122, 16
     step = (BARS_WIDTH - 2 * PAD) / max(len(shares), 1)
-    tallest = max((share for _, share in shares), default=0.0) or 1.0
+    tallest = max((share for _, share in shares), default=0.0)
     parts = [f'<line class="axis" x1="{PAD}" x2="{BARS_WIDTH - PAD}" y1="{floor}" y2="{floor}"/>']
     every = math.ceil(len(shares) * 44 / (BARS_WIDTH - 2 * PAD))  # a name needs 44 pixels
     for index, (name, share) in enumerate(shares):
-        tall = round((floor - top) * share / tallest, 1)
+        tall = round(max((floor - top) * share / highest, 1.0 if share else 0.0), 1)
         left, middle = round(PAD + step * index + step * 0.12, 1), round(PAD + step * (index + 0.5), 1)
         parts.append(f'<rect class="bar" x="{left}" y="{round(floor - tall, 1)}" width="{round(step * 0.76, 1)}" height="{tall}"/>')
         if share and (every == 1 or share == tallest):
-            parts.append(_label(middle, round(floor - tall - 4, 1), f"{share:.0%}", "middle"))
+            parts.append(_label(middle, round(floor - tall - 4, 1), f"{percent(share)}%", "middle"))
         if index % every == 0:
             parts.append(_label(middle, floor + 14, name, "middle"))
     return _svg("figure bars", BARS_WIDTH, height, "".join(parts), label)

@@ -1,4 +1,4 @@
-"""Words for what records call by name: measures, slices, verdicts. And text from models and data, made safe to show."""
+"""Words for what records call by name: measures, checks, slices, verdicts. And text from models and data, made safe to show."""
 
 from __future__ import annotations
 
@@ -34,6 +34,33 @@ MEASURES = {
     "recall": "Recall",
     "precision": "Precision",
 }
+CHECKS = {  # each is an order, so that it reads right beside "passed" and beside "refuses"
+    "schema": "Every line must be a whole, well-formed dialogue",
+    "manifest_counts": "The release must hold what its table of contents counts",
+    "shard_digests": "The files must be those that the table of contents names",
+    "content_hash": "The fingerprint of every dialogue must fit its words",
+    "unique_rows": "No dialogue may be in the release twice",
+    "splits_disjoint": "No dialogue may be in two splits",
+    "holdout_families": "Families held out for testing must be in the test split only",
+    "distinct_content": "The dialogues of each file and family must differ from one another",
+    "licences": "The licence of every dialogue must be allowed",
+    "pii_status": "No dialogue may still wait for its privacy review",
+    "role_order": "Speakers must take turns as in a conversation",
+    "splits_present": "There must be dialogues in train, val and test",
+    "quality_score": "Quality scores must be within the range that is allowed",
+    "known_families": "Every family must be a known one",
+    "conversation_length": "Every dialogue must have as many turns as it says",
+    "one_purpose": "Dialogues for the therapist and for the simulated client must not be mixed",
+    "family_lengths": "Dialogues must be about as long as those of their family are",
+    "label_balance": "No value of a label may crowd out the others, or be tested and never trained",
+    "mixture": "Families must make up the training rows as planned",
+    "drift": "Families and lengths must be near those of the version before",
+    "near_duplicates": "No dialogue may be nearly the same as one in another split",
+    "contamination": "No question of an evaluation may be trained on",
+    "personal_data": "No dialogue may hold what identifies a person",
+    "redaction": "Removal of personal data must not have cut dialogues to pieces",
+    "language": "Dialogues must be in the language that they declare",
+}
 WORST_FIRST = ("fail", "inconclusive", "pass", "not_applicable")
 _KEPT = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}\N{NO-BREAK SPACE}"  # Persian, Hindi and emoji need the first two
 
@@ -56,6 +83,11 @@ def sentence(text: str) -> str:
 def measure(name: str) -> str:
     """What a measure is called in a table."""
     return MEASURES.get(name) or name.replace("_", " ").capitalize()
+
+
+def check(name: str) -> str:
+    """What a check of a release asks for."""
+    return CHECKS.get(name) or name.replace("_", " ").capitalize()
 
 
 def slice_title(field: str) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.datasets.accept import named_version
@@ -20,6 +24,17 @@ from pe_training_tests.releases import make_row
 from pe_training_tests.views.test_console import shown as text_of
 
 Rows = list[dict[str, Any]]
+Facts = tuple[int, str, str, int, str]  # talk, split, family, source key, a label's value
+KINDS = ("same", "added", "removed", "changed", "reworded")
+FAMILIES = ("professional_therapeutic", "cptsd")
+facts = st.lists(
+    st.tuples(
+        st.integers(0, 4), st.sampled_from(["train", "val", "test"]), st.sampled_from(FAMILIES), st.integers(0, 3), st.sampled_from("xy")
+    ),
+    min_size=1,
+    max_size=8,
+)  # few values, so that rows, contents and keys repeat
+fates = st.lists(st.sampled_from(["same", "removed", "changed", "reworded", "moved"]), min_size=26, max_size=26)
 
 
 def sealed(folder: Path, rows: Rows, state: State) -> DatasetVersion:
@@ -103,6 +118,89 @@ def test_of_several_rows_with_one_source_key_none_is_guessed(tmp_path: Path) -> 
     rows[0], rows[1] = make_row(talk(70), split="train"), make_row(talk(71), split="train")
     found = compare(before, sealed(tmp_path / "b", rows, state), state=state)
     assert (found.total("added"), found.total("removed"), found.total("reworded")) == (2, 2, 0)
+
+
+def test_two_copies_of_a_row_are_not_the_same_as_one(tmp_path: Path) -> None:
+    state = fresh_state(tmp_path / "home")
+    one, other = keyed()[:2]
+    before, after = sealed(tmp_path / "a", [one, one, other], state), sealed(tmp_path / "b", [one, other, other], state)
+    found = compare(before, after, state=state)
+    assert (found.same, found.total("same"), found.total("added"), found.total("removed")) == (False, 2, 1, 1)
+
+
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> tuple[State, Callable[[Rows], DatasetVersion]]:
+    """A state, and what seals rows into it."""
+    state = fresh_state(tmp_path_factory.mktemp("home"))
+
+    def make(rows: Rows) -> DatasetVersion:
+        with tempfile.TemporaryDirectory() as folder:
+            return sealed(Path(folder), rows, state)
+
+    return state, make
+
+
+def rows_of(drawn: list[Facts]) -> Rows:
+    return [
+        make_row(talk(number), split=split, source_family=family, source_key=f"part/{key}", labels={"topic": topic})
+        for number, split, family, key, topic in drawn
+    ]
+
+
+@settings(max_examples=15)
+@given(facts)
+def test_a_version_does_not_differ_from_itself(versions: tuple[State, Callable[[Rows], DatasetVersion]], drawn: list[Facts]) -> None:
+    state, make = versions
+    version = make(rows_of(drawn))
+    found = compare(version, version, state=state)
+    assert found.same
+    assert [found.total(kind) for kind in KINDS] == [len(drawn), 0, 0, 0, 0]
+    assert (found.moved, found.relicensed, found.labels) == ((), (), ())
+    assert all(shift.before == shift.after for shift in found.lengths)
+
+
+@settings(max_examples=25)
+@given(facts, facts)
+def test_every_row_counts_once_and_the_way_back_is_the_mirror_image(
+    versions: tuple[State, Callable[[Rows], DatasetVersion]], old: list[Facts], new: list[Facts]
+) -> None:
+    state, make = versions
+    before, after = make(rows_of(old)), make(rows_of(new))
+    found, back = compare(before, after, state=state), compare(after, before, state=state)
+    assert found.same == back.same == (Counter(old) == Counter(new))
+    assert found.total("same") == (Counter(old) & Counter(new)).total()
+    assert found.total("added") + sum(found.total(kind) for kind in ("same", "changed", "reworded")) == len(new)
+    assert found.total("removed") + sum(found.total(kind) for kind in ("same", "changed", "reworded")) == len(old)
+    assert [found.total(kind) for kind in KINDS] == [back.total(kind) for kind in ("same", "removed", "added", "changed", "reworded")]
+    now = Counter((split, family) for _, split, family, _, _ in new)
+    assert {(c.split, c.family): n for c in found.cells if (n := c.same + c.added + c.changed + c.reworded)} == now
+    assert {(m.before, m.after, m.rows) for m in found.moved} == {(m.after, m.before, m.rows) for m in back.moved}
+    assert {(s.name, s.before, s.after) for s in found.labels} == {(s.name, s.after, s.before) for s in back.labels}
+    assert [(s.before, s.after) for s in found.lengths] == [(s.after, s.before) for s in back.lengths]
+
+
+@settings(max_examples=20)
+@given(fates, st.integers(0, 3))
+def test_what_happened_to_each_row_is_what_is_counted(
+    versions: tuple[State, Callable[[Rows], DatasetVersion]], happened: list[str], extra: int
+) -> None:
+    state, make = versions
+    rows: Rows = [make_row(talk(200 + number), split="val", source_key=f"new/{number}") for number in range(extra)]
+    for number, (row, fate) in enumerate(zip(keyed(), happened, strict=True)):
+        meta = row["metadata"]
+        if fate == "changed":
+            meta["quality_score"] = 0.1
+        elif fate == "moved":
+            meta["split"] = {"train": "val", "val": "test", "test": "train"}[meta["split"]]
+        reworded = make_row(talk(100 + number), split=meta["split"], source_key=meta["source_key"])
+        if fate != "removed":
+            rows.append(reworded if fate == "reworded" else row)
+    assume(rows)  # a version has at least one
+    fate_of = Counter(happened)
+    found = compare(make(keyed()), make(rows), state=state)
+    changed = fate_of["changed"] + fate_of["moved"]
+    assert [found.total(kind) for kind in KINDS] == [fate_of["same"], extra, fate_of["removed"], changed, fate_of["reworded"]]
+    assert sum(move.rows for move in found.moved) == fate_of["moved"]
 
 
 def test_free_text_in_labels_is_not_shown(against: Callable[[Rows], DatasetDiff]) -> None:

@@ -36,7 +36,9 @@ def test_lengths_are_exact_and_every_row_is_in_one_bin(tmp_path: Path) -> None:
         ("4 to 7", 1),
         ("8 to 15", 0),
         ("16 to 31", 1),
+        ("32 to 63", 0),  # of the test split
     ]
+    assert [each.label for each in found.words["test"].bins] == [each.label for each in found.words["train"].bins]
     turns = found.turns["test"].bins
     assert (turns[0].label, turns[-1].label, len(turns)) == ("2", "20 or more", 19)
     assert {each.label: each.rows for each in turns if each.rows} == {"2": 1, "4": 1, "20 or more": 1}
