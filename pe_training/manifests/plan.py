@@ -14,7 +14,7 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.core.records import Frozen
 from pe_training.costs.ledger import spent
 from pe_training.costs.rates import load_rates, price
-from pe_training.datasets.gate import require_trainable
+from pe_training.datasets.gate import require_trainable, require_untainted
 from pe_training.datasets.record import DatasetVersion
 from pe_training.manifests.base_models import locate
 from pe_training.manifests.record import ResolvedManifest
@@ -74,6 +74,8 @@ def make_plan(manifest: ResolvedManifest, *, run_id: str, state: State) -> Plan:
     price(rates, instance=spec.compute.instance, duration_s=0)  # an unknown instance is an error even where no time can be told
     dataset = state.registry.get(spec.dataset.version, DatasetVersion)
     require_trainable(dataset, state=state, route="plan", subject=run_id)
+    if spec.model.parent:
+        require_untainted(spec.model.parent, state=state, route="plan")
     model = locate(spec.model)
     tokens = _tokens(spec)
     speed = rates.instance(spec.compute.instance)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from pe_training.datasets.gate import require_trainable
+from pe_training.datasets.gate import require_trainable, require_untainted
 from pe_training.datasets.record import DatasetVersion
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.storage.locks import exclusive
@@ -29,6 +29,8 @@ def train(work: Work) -> None:
         for version in sorted({run.dataset_id, manifest.spec.dataset.version}):
             dataset = state.registry.get(version, DatasetVersion)
             require_trainable(dataset, state=state, route="training", subject=run_id)
+        if manifest.spec.model.parent:
+            require_untainted(manifest.spec.model.parent, state=state, route="training")
         if state.registry.answer(run_id, Checkpoint):
             return
         checkpoint = _execute(run, manifest, work=work, feed=feed)

@@ -36,18 +36,38 @@ def collate_dialogues(groups: Sequence[Sequence[Dialogue]], *, pad_id: int) -> B
             start = stop
     causal = torch.ones(length, length, dtype=torch.bool).tril()
     mask = (owner[:, :, None] == owner[:, None, :]) & causal
-    return {"input_ids": ids, "position_ids": positions, "labels": labels, "attention_mask": mask[:, None]}
+    real = sum(len(dialogue.ids) for group in groups for dialogue in group)
+    batch = {"input_ids": ids, "position_ids": positions, "labels": labels, "attention_mask": mask[:, None]}
+    return batch | {"real_tokens": torch.tensor(real)}
 
 
-def collate_texts(texts: Sequence[Sequence[int]], labels: Sequence[int], *, pad_id: int) -> Batch:
-    """One batch for a classifier: ``input_ids`` and ``attention_mask`` (batch, length), ``labels`` (batch)."""
+def collate_texts(texts: Sequence[Sequence[int]], labels: Sequence[int], *, weights: Sequence[float] | None = None, pad_id: int) -> Batch:
+    """One batch for a classifier: ``input_ids`` and ``attention_mask`` (batch, length), ``labels`` (batch).
+
+    With ``weights`` also those, float32 (batch), and their sum as ``targets``.
+    """
     length = max(len(text) for text in texts)
     ids = torch.full((len(texts), length), pad_id, dtype=torch.int64)
     mask = torch.zeros((len(texts), length), dtype=torch.int64)
     for row, text in enumerate(texts):
         ids[row, : len(text)] = torch.tensor(text)
         mask[row, : len(text)] = 1
-    return {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor(labels)}
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor(labels), "real_tokens": mask.sum()}
+    if weights is None:
+        return batch
+    return batch | {"weights": torch.tensor(weights), "targets": torch.tensor(weights, dtype=torch.float64).sum().float()}
+
+
+def step_facts(micro_batches: Sequence[Batch]) -> Batch:
+    """What every micro-batch of an optimiser step is told of the whole step.
+
+    ``step_targets``: what its mean loss is taken over: targets, or pairs, or the weight of the texts. ``step_padding``: the share
+    of its tokens that are padding.
+    """
+    targets = sum(float(batch["targets"]) if "targets" in batch else int((batch["labels"] != IGNORED).sum()) for batch in micro_batches)
+    tokens = sum(batch["input_ids"].numel() for batch in micro_batches)
+    real = sum(int(batch["real_tokens"]) for batch in micro_batches)
+    return {"step_targets": torch.tensor(targets), "step_padding": torch.tensor(1 - real / tokens)}
 
 
 @dataclass(frozen=True)
@@ -81,7 +101,7 @@ class StepLoader:
             window = step + sum(skip.steps for skip in self._skips if step >= skip.from_step)
             bins = self._order.bins(window * self._batch_size, self._batch_size)
             micro_batches = [self._collate(bins[i : i + self._micro]) for i in range(0, self._batch_size, self._micro)]
-            targets = sum(int((batch["labels"] != IGNORED).sum()) for batch in micro_batches)
+            facts = step_facts(micro_batches)
             for batch in micro_batches:
-                yield batch | {"step_targets": torch.tensor(targets)}
+                yield batch | facts
             step += 1

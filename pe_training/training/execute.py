@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import lightning
@@ -16,7 +17,7 @@ from pe_training.datasets.record import DatasetVersion
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.manifests.schema import Manifest
 from pe_training.storage.state import State
-from pe_training.training.base import load_base, load_tokenizer
+from pe_training.training.base import load_tokenizer
 from pe_training.training.batches import Skip, StepLoader
 from pe_training.training.data import Prepared, label_names, prepare
 from pe_training.training.events import record_event, rollbacks
@@ -24,7 +25,10 @@ from pe_training.training.feed import Feed
 from pe_training.training.identity import thread_count
 from pe_training.training.keeper import Keeper, Spike
 from pe_training.training.mirror import FencedLogger, wandb_mirror
+from pe_training.training.preference import Preference
 from pe_training.training.record import Checkpoint, TrainingRun
+from pe_training.training.reference import refer
+from pe_training.training.start import start_model
 from pe_training.training.states import StateStore
 from pe_training.training.stops import Stops
 from pe_training.training.tasks import CausalLM, Task, TextClassification
@@ -86,7 +90,10 @@ def _prepare(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed
     dataset = state.registry.get(run.dataset_id, DatasetVersion)
     tokenizer = load_tokenizer(spec.model, manifest.base, settings=state.settings)
     labels = label_names(dataset, spec.hyperparameters.label, state=state) if spec.hyperparameters.label else None
-    data = prepare(spec, dataset, tokenizer=tokenizer, labels=labels, state=state)
+    ask = partial(refer, manifest=manifest, run_id=run.id, pad_id=tokenizer.pad_token_id, stops=stops, state=state, feed=feed)
+    data = prepare(
+        spec, dataset, tokenizer=tokenizer, labels=labels, state=state, refer=ask if spec.task == "preference" else None
+    )  # fmt: skip
     feed.emit("data", used=data.used, left_out=data.left_out)
     return _Job(
         run=run, manifest=manifest, state=state, feed=feed, tokenizer=tokenizer, labels=labels, data=data, stops=stops,
@@ -136,19 +143,8 @@ def _attempt(job: _Job) -> Checkpoint:
 
 def _build_task(job: _Job) -> Task:
     spec = job.spec
-    model: Any = load_base(spec.model, job.manifest.base, labels=job.labels, seed=spec.seed, settings=job.state.settings)
-    if spec.model.adapter:
-        from peft import LoraConfig, TaskType, get_peft_model, prepare_model_for_kbit_training
-
-        if spec.model.quantization:
-            model = prepare_model_for_kbit_training(model)
-        adapter = spec.model.adapter
-        config = LoraConfig(
-            r=adapter.r, lora_alpha=adapter.alpha, lora_dropout=adapter.dropout, target_modules=adapter.target_modules,
-            task_type=TaskType.CAUSAL_LM if job.labels is None else TaskType.SEQ_CLS,
-        )  # fmt: skip
-        model = get_peft_model(model, config)
-    kind = CausalLM if job.labels is None else TextClassification
+    model = start_model(job.manifest, labels=job.labels, state=job.state)
+    kind = {"causal_lm": CausalLM, "text_classification": TextClassification, "preference": Preference}[spec.task]
     return kind(model, hyperparameters=spec.hyperparameters, seed=spec.seed, lr_scale=job.lr_scale)
 
 
@@ -159,7 +155,7 @@ def _export(job: _Job, task: Task, keeper: Keeper) -> Checkpoint:
         task.model, tensors, tokenizer=job.tokenizer, base=job.manifest.base, history=keeper.history, artifacts=job.state.artifacts
     )
     return Checkpoint(
-        run_id=job.run.id, line=job.run.line, task=job.spec.task, base=job.manifest.base,
+        run_id=job.run.id, line=job.run.line, task=job.spec.model_task, base=job.manifest.base,
         format="peft-adapter" if job.spec.model.adapter else "full", step=step, weights=tensors_digest(tensors),
         val_loss_before=keeper.history[0]["val_loss"], val_loss=val_loss, content_files=files,
     )  # fmt: skip

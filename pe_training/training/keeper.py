@@ -63,7 +63,7 @@ class Keeper(lightning.Callback):
         self._step, self._saved_at = trainer.global_step, time.monotonic()
         self._pace = Pace(total=self._spec.hyperparameters.max_steps, done=self._step)
         if not self.history:
-            self.history.append({"step": 0, "val_loss": self._measure(trainer, pl_module)})
+            self.history.append({"step": 0} | self._measure(trainer, pl_module))
             self._save(trainer)
 
     def on_before_optimizer_step(
@@ -94,10 +94,11 @@ class Keeper(lightning.Callback):
         self._targets += int(batch["step_targets"])
         rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         line: dict[str, Any] = {"step": self._step, "loss": loss, "grad_norm": self._grad_norm, "next_lr": rate}
+        line |= pl_module.take_measures() | {"padded_share": round(float(batch["step_padding"]), 4)}
         last = self._step == self._spec.hyperparameters.max_steps
         measured = last or self._step % self._spec.checkpoints.every_steps == 0
         if measured:
-            line["val_loss"] = self._measure(trainer, pl_module)
+            line |= self._measure(trainer, pl_module)
             self._keep_best(pl_module, line["val_loss"])
         self.history.append(line)
         self._tell(trainer, line)
@@ -125,18 +126,18 @@ class Keeper(lightning.Callback):
         if self._spec.checkpoints.keep_best and (self.best is None or val_loss < self.best["val_loss"]):
             self.best = {"step": self._step, "val_loss": val_loss, "tensors": trained_tensors(module.model)}
 
-    def _measure(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> float:
-        """Held-out loss in nats per target over the whole validation split."""
+    def _measure(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> dict[str, float]:
+        """Held-out loss in nats per target over the whole validation split, and what else the task measures there."""
         assert isinstance(module, Task)
         module.eval()
-        total, targets = 0.0, 0
+        total, targets = 0.0, 0.0
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             for number, batch in enumerate(self._held_out, start=1):
                 summed, count = module.summed_loss({name: tensor.to(module.device) for name, tensor in batch.items()})
                 total, targets = total + float(summed), targets + count
                 self._feed.emit("validate", step=number, total=len(self._held_out))
         module.train()
-        return total / targets
+        return {"val_loss": total / targets} | {f"val_{name}": value for name, value in module.take_measures().items()}
 
     def _tell(self, trainer: lightning.Trainer, line: dict[str, Any]) -> None:
         rate = self._pace.rate(self._targets)
