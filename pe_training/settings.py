@@ -126,6 +126,11 @@ PASSED_ON = (
 )  # fmt: skip
 
 
+def environment_of_a_part() -> dict[str, str]:
+    """This process's own environment, for a process that does a part of its work; what Dagster told this one is not for it."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("DAGSTER_PIPES_")}
+
+
 def inherited(names: Iterable[str] = PASSED_ON) -> dict[str, str]:
     """Those of the caller's environment variables that are set."""
     return {name: os.environ[name] for name in names if name in os.environ}

@@ -7,12 +7,14 @@ and asked for its error in words rather than for a traceback.
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from dagster import (
@@ -23,15 +25,20 @@ from dagster import (
     open_pipes_session,
 )
 
+from pe_training.compute.attempts import CancelledError
+from pe_training.compute.watch import Watch
 from pe_training.core.errors import Kind, PeError
 from pe_training.costs.ledger import Step, settle
 from pe_training.costs.rates import load_rates
+from pe_training.manifests.schema import Compute
 from pe_training.settings import inherited
+from pe_training.storage.locks import holder
 from pe_training.storage.state import State
-from pe_training.training.feed import FEED_FILE, read_feed
+from pe_training.training.feed import FEED_FILE
 from pe_training.training.process import LOG_FILE
 
 SAVE_GRACE_S = 180.0
+POLL_S = 0.2
 _QUIET = {
     "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1",
     "WANDB_ERROR_REPORTING": "false", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
@@ -42,7 +49,7 @@ class Target(Protocol):
     """A place that can do work."""
 
     def run(
-        self, module: str, arguments: Sequence[str], *, step: Step, instance: str, context: AssetExecutionContext, state: State
+        self, module: str, arguments: Sequence[str], *, step: Step, compute: Compute, context: AssetExecutionContext, state: State
     ) -> None:
         """Do the work of ``python -m module arguments`` to its end. Raises the :class:`PeError` it ended with."""
 
@@ -51,51 +58,77 @@ class LocalTarget:
     """This machine."""
 
     def run(
-        self, module: str, arguments: Sequence[str], *, step: Step, instance: str, context: AssetExecutionContext, state: State
+        self, module: str, arguments: Sequence[str], *, step: Step, compute: Compute, context: AssetExecutionContext, state: State
     ) -> None:
-        """See :class:`Target`. The time it took is settled in the ledger however it ended."""
+        """See :class:`Target`. Work that is already under way, because whoever asked for it was lost, is picked up again."""
         folder = state.settings.run_folder(arguments[0])
-        feed = folder / FEED_FILE
-        offset = feed.stat().st_size if feed.exists() else 0
-        with _settled(state, subject=arguments[0], step=step, instance=instance):
-            code = _run([sys.executable, "-m", module, *arguments], context=context, environment=_environment(state))
+        job = _Job(Watch(folder / FEED_FILE, limits=compute), log=str(folder / LOG_FILE), step=step)
+        lock = state.settings.root / "locks" / f"{arguments[0]}.lock"
+        if (pid := holder(lock)) is not None:
+            context.log.info(f"picked up the work of process {pid}, which is under way")
+            job.follow(pid, lock)
+        began = time.monotonic()
+        code = job.run([sys.executable, "-m", module, *arguments], context=context, environment=_environment(state))
+        if code < 0:  # it had no chance to settle itself
+            took_s, rates = time.monotonic() - began, load_rates(state.settings.rates_file)
+            settle(state, subject=arguments[0], step=step, instance=compute.instance, duration_s=took_s, rates=rates)
         if code != 0:
-            errors = [event["error"] for _, event in read_feed(feed, offset=offset) if event["event"] == "error"]
-            raise PeError.from_json(errors[-1]) if errors else _died(code, step=step, log=str(folder / LOG_FILE))
+            raise job.failure(code)
 
 
-def _run(command: Sequence[str], *, context: AssetExecutionContext, environment: Mapping[str, str]) -> int:
-    with open_pipes_session(
-        context=context, context_injector=PipesTempFileContextInjector(), message_reader=PipesTempFileMessageReader()
-    ) as session:
-        process = subprocess.Popen(
-            command, env={**environment, **session.get_bootstrap_env_vars()}, stdin=subprocess.DEVNULL, start_new_session=True
-        )
+@dataclass
+class _Job:
+    watch: Watch
+    log: str
+    step: str
+    cancelled: bool = False
+
+    def failure(self, code: int) -> PeError:
+        """What it ended with."""
+        error = self.watch.error or _died(code, step=self.step, log=self.log)
+        return CancelledError(error.kind, error.message, where=error.where, hint=error.hint) if self.cancelled else error
+
+    def run(self, command: Sequence[str], *, context: AssetExecutionContext, environment: Mapping[str, str]) -> int:
+        """Start it, watch it to its end; its exit code."""
+        with open_pipes_session(
+            context=context, context_injector=PipesTempFileContextInjector(), message_reader=PipesTempFileMessageReader()
+        ) as session:
+            process = subprocess.Popen(
+                command, env={**environment, **session.get_bootstrap_env_vars()}, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+            try:
+                while process.poll() is None:
+                    time.sleep(POLL_S)
+                    self.watch.look()
+            except (KeyboardInterrupt, DagsterExecutionInterruptedError):
+                context.log.info("interrupted: asking the working process to save and stop")
+                self.cancelled = True
+                process.send_signal(signal.SIGTERM)
+                process.wait(timeout=SAVE_GRACE_S)
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)  # with its ranks and workers
+                    process.wait()
+            self.watch.look()
+            return process.returncode
+
+    def follow(self, pid: int, lock: Path) -> None:
+        """Watch the work of a process that somebody else started, until it lets go of its lock."""
         try:
-            return process.wait()
+            while holder(lock) == pid:
+                time.sleep(POLL_S)
+                self.watch.look()
         except (KeyboardInterrupt, DagsterExecutionInterruptedError):
-            context.log.info("interrupted: asking the working process to save and stop")
-            process.send_signal(signal.SIGTERM)
-            return process.wait(timeout=SAVE_GRACE_S)
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+            os.kill(pid, signal.SIGTERM)
+            raise
+        except PeError:
+            os.killpg(pid, signal.SIGKILL)
+            raise
 
 
 def _environment(state: State) -> dict[str, str]:
     """Only what the work needs: no stray ``WANDB_*`` or ``PYTHON*`` of the caller can change a run."""
     return inherited() | _QUIET | state.settings.child_environment()
-
-
-@contextmanager
-def _settled(state: State, *, subject: str, step: Step, instance: str) -> Iterator[None]:
-    rates = load_rates(state.settings.rates_file)
-    began = time.monotonic()
-    try:
-        yield
-    finally:
-        settle(state, subject=subject, step=step, instance=instance, duration_s=time.monotonic() - began, rates=rates)
 
 
 def _died(code: int, *, step: str, log: str) -> PeError:

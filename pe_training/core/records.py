@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from pe_training.core.ids import MAX_INTEGER, canonical_json, digest_json, make_id
 
@@ -28,6 +28,24 @@ class Frozen(BaseModel):
     def content_digest(self) -> str:
         """``sha256:`` digest of the canonical content."""
         return digest_json(self.content())
+
+
+LATER = object()  # marks a field, by Annotated, that records written before it was thought of do not have
+
+
+class Growing(Frozen):
+    """A value that gains fields over the years. A field marked :data:`LATER` is no part of the content while it has its default.
+
+    So a record that was written before keeps its id, and its default must mean what was done then.
+    """
+
+    @model_serializer(mode="wrap")
+    def _without_later_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        data: dict[str, Any] = handler(self)
+        for name, field in type(self).model_fields.items():
+            if LATER in field.metadata and getattr(self, name) == field.default:
+                data.pop(name, None)
+        return data
 
 
 class Attachment(Frozen):

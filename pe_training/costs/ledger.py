@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -52,6 +55,16 @@ def settle(state: State, *, subject: str, step: Step, instance: str, duration_s:
     with state.registry.writing() as connection:
         seq = connection.execute(sa.insert(charges).values(**row).returning(charges.c.seq)).scalar_one()
         return _charge(connection.execute(sa.select(charges).where(charges.c.seq == seq)).one())
+
+
+@contextmanager
+def settling(state: State, *, subject: str, step: Step, instance: str, rates: Rates) -> Iterator[None]:
+    """Settle the time that the body takes, however it ends short of a SIGKILL."""
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        settle(state, subject=subject, step=step, instance=instance, duration_s=time.monotonic() - began, rates=rates)
 
 
 def spent(state: State, *, subject: str) -> Decimal:

@@ -19,9 +19,7 @@ def evaluation_report(context: dg.AssetExecutionContext, store: Store, compute: 
     state = store.open()
     manifest = state.registry.get(context.partition_key, ResolvedManifest)
     model, spec = state.registry.the_answer(plan_run(manifest).id, Checkpoint), manifest.spec.compute
-    compute.target(spec.target).run(
-        "pe_training.evaluation", [model.id, manifest.id], step="evaluation", instance=spec.instance, context=context, state=state
-    )
+    compute.work("pe_training.evaluation", [model.id, manifest.id], step="evaluation", compute=spec, context=context, state=state)
     report = state.registry.the_answer(evaluation_request(model, manifest), EvaluationReport)
     headline = {f"{m.suite}/{m.name}": round(m.tuned.value, 4) for m in report.metrics if m.tuned and m.slice == "all"}
     return dg.MaterializeResult(

@@ -28,9 +28,7 @@ def checkpoint(context: dg.AssetExecutionContext, store: Store, compute: Compute
     state = store.open()
     manifest = state.registry.get(context.partition_key, ResolvedManifest)
     run, spec = plan_run(manifest), manifest.spec.compute
-    compute.target(spec.target).run(
-        "pe_training.training", [run.id, manifest.id], step="training", instance=spec.instance, context=context, state=state
-    )
+    compute.work("pe_training.training", [run.id, manifest.id], step="training", compute=spec, context=context, state=state)
     made = state.registry.the_answer(run.id, Checkpoint)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(made.id),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from pe_training.costs.ledger import settling
+from pe_training.costs.rates import load_rates
 from pe_training.datasets.gate import require_untainted
 from pe_training.evaluation.record import EvaluationReport
 from pe_training.evaluation.request import evaluation_request
@@ -32,7 +34,9 @@ def evaluate(work: Work) -> None:
 
         torch.set_num_threads(thread_count())
         torch.use_deterministic_algorithms(True)
-        report = execute(checkpoint, manifest, state=state, feed=work.feed)
+        rates, instance = load_rates(state.settings.rates_file), manifest.spec.compute.instance
+        with settling(state, subject=checkpoint_id, step="evaluation", instance=instance, rates=rates):
+            report = execute(checkpoint, manifest, state=state, feed=work.feed)
         state.registry.put(report)
         work.feed.emit("done", report=report.id)
 

@@ -41,13 +41,14 @@ class ResolvedManifest(Record):
         return self.spec.name
 
     def recipe(self) -> dict[str, Any]:
-        """The part of the manifest that decides the weights. Evaluation, policy, money and mirrors do not."""
+        """What decides the weights. Evaluation, policy, money, mirrors, batch workers and how long states are kept do not."""
         spec = self.spec.content()
-        keys = ("name", "task", "dataset", "model", "hyperparameters", "seed", "checkpoints", "recovery")
+        keys = ("name", "task", "dataset", "model", "hyperparameters", "seed", "recovery")
+        kept = {key: spec["checkpoints"][key] for key in ("every_steps", "keep_best") if key in spec["checkpoints"]}
         return {key: spec[key] for key in keys} | {
+            "checkpoints": kept,
             "precision": self.spec.compute.precision,
             "compile": self.spec.compute.compile,
-            "devices": self.spec.compute.devices,
-            "nodes": self.spec.compute.nodes,
+            "ranks": self.spec.compute.ranks,
             "base": self.base.content(),
         }

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pe_training.core.records import Frozen
+from pe_training.core.records import LATER, Growing
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="lower-case letters, digits and hyphens")]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -16,7 +16,7 @@ SUITES = ("accuracy", "safety", "fairness", "therapeutic")
 SuiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
-class DatasetRef(Frozen):
+class DatasetRef(Growing):
     """Which dataset version to train on."""
 
     name: Name
@@ -24,7 +24,7 @@ class DatasetRef(Frozen):
     mixture: dict[str, Positive] = Field(default={}, description="weight per source family; empty: as the rows fall")
 
 
-class Adapter(Frozen):
+class Adapter(Growing):
     """Low-rank adaptation (Hu et al. 2021). Without an adapter every weight is trained."""
 
     type: Literal["lora"]
@@ -40,14 +40,14 @@ class Adapter(Frozen):
         return self
 
 
-class Quantization(Frozen):
+class Quantization(Growing):
     """Keep the frozen base in 4 bits (QLoRA, Dettmers et al. 2023). Needs a CUDA device and the `quantized` extra."""
 
     type: Literal["nf4"]
     double: bool = True
 
 
-class ModelRef(Frozen):
+class ModelRef(Growing):
     """The base model and what is trained of it."""
 
     base: str = Field(
@@ -72,7 +72,7 @@ class ModelRef(Frozen):
         return self
 
 
-class Dpo(Frozen):
+class Dpo(Growing):
     """Direct preference optimisation (Rafailov et al. 2023)."""
 
     beta: Positive = Field(default=0.1, description="how dearly leaving the reference is paid for; 0.1 to 0.5 are usual")
@@ -82,12 +82,14 @@ class Dpo(Frozen):
     )
 
 
-class Hyperparameters(Frozen):
+class Hyperparameters(Growing):
     """How the weights move."""
 
     max_steps: int = Field(ge=1, description="optimiser steps")
     batch_size: int = Field(ge=1, description="sequences (packed or not) per optimiser step, over all micro-batches")
-    micro_batch_size: int | None = Field(default=None, ge=1, description="sequences per forward pass; default: batch_size")
+    micro_batch_size: int | None = Field(
+        default=None, ge=1, description="sequences per forward pass of one device; default: its share of batch_size"
+    )
     learning_rate: float = Field(gt=0, le=1)
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
     warmup_steps: int = Field(default=0, ge=0)
@@ -95,11 +97,15 @@ class Hyperparameters(Frozen):
     max_grad_norm: float = Field(default=1.0, gt=0)
     max_length: int = Field(ge=8, le=131072, description="tokens per sequence; longer dialogues lose their oldest turns")
     packing: bool = False
-    bucketing: bool = Field(default=False, description="rows of like length share a micro-batch; the rows of a step stay the same")
-    gradient_checkpointing: bool = Field(
+    bucketing: Annotated[bool, LATER] = Field(
+        default=False, description="rows of like length share a micro-batch; the rows of a step stay the same"
+    )
+    gradient_checkpointing: Annotated[bool, LATER] = Field(
         default=False, description="compute activations twice instead of keeping them: less memory, slower"
     )
-    optimizer: Literal["adamw_fused", "adamw"] = Field(default="adamw_fused", description="AdamW in one kernel, or parameter by parameter")
+    optimizer: Annotated[Literal["adamw_fused", "adamw"], LATER] = Field(
+        default="adamw_fused", description="AdamW in one kernel, or parameter by parameter"
+    )
     label: str | None = Field(default=None, description="for text_classification: which entry of a row's labels to predict")
     class_weights: Literal["balanced"] | dict[str, Positive] | None = Field(
         default=None, description="for text_classification: 'balanced' (rows / (classes x rows of the class)), or a weight by label, else 1"
@@ -110,35 +116,40 @@ class Hyperparameters(Frozen):
     def _consistent(self) -> Self:
         if self.warmup_steps >= self.max_steps:
             raise ValueError(f"warmup_steps ({self.warmup_steps}) must be below max_steps ({self.max_steps})")
-        if self.batch_size % self.micro:
-            raise ValueError(f"batch_size ({self.batch_size}) must be a multiple of micro_batch_size ({self.micro})")
-        if self.bucketing and (self.packing or self.accumulation == 1):
-            why = "packed sequences are all of like length" if self.packing else "micro_batch_size must be below batch_size"
-            raise ValueError(f"bucketing has nothing to sort: {why}")
         return self
 
-    @property
-    def micro(self) -> int:
-        """Sequences per forward pass."""
-        return self.micro_batch_size or self.batch_size
 
-    @property
-    def accumulation(self) -> int:
-        """Forward passes per optimiser step."""
-        return self.batch_size // self.micro
-
-
-class Compute(Frozen):
+class Compute(Growing):
     """Where it runs and for how long at most."""
 
     target: Literal["local"] = "local"
     instance: str = Field(description="a name from the rates file; it decides the price")
     nodes: Literal[1] = 1
-    devices: Literal["auto"] | Annotated[int, Field(ge=1, le=1)] = "auto"
+    devices: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = Field(
+        default="auto", description="data-parallel processes, each with a device of its own where there are devices; auto: one"
+    )
+    workers: Annotated[int, LATER] = Field(default=0, ge=0, le=16, description="processes that make batches ahead, for each device")
     precision: Literal["32-true", "bf16-mixed", "bf16-true"] = "32-true"
-    compile: bool = Field(default=False, description="torch.compile: pays on long runs; needs a C++ compiler where it runs")
+    compile: Annotated[bool, LATER] = Field(
+        default=False, description="torch.compile: pays on long runs; needs a C++ compiler where it runs"
+    )
     max_hours: float = Field(gt=0, le=240)
     stop_margin_minutes: float = Field(default=1.0, ge=0)
+    silence_minutes: Annotated[float, LATER] = Field(default=5, gt=0, description="a process of which nothing is heard for longer is ended")
+    stall_minutes: Annotated[float, LATER] = Field(
+        default=60, gt=0, description="a process that lives but has not got on for longer is ended"
+    )
+    retries: Annotated[int, LATER] = Field(
+        default=2, ge=0, le=10, description="how often a failure of the world (not of the input) is tried again"
+    )
+    interruptible: Annotated[bool, LATER] = Field(
+        default=False, description="the machine may be taken away: what SIGTERM stopped goes on by itself"
+    )
+
+    @property
+    def ranks(self) -> int:
+        """Processes that train together."""
+        return self.nodes * (1 if self.devices == "auto" else self.devices)
 
     @model_validator(mode="after")
     def _window(self) -> Self:
@@ -147,21 +158,21 @@ class Compute(Frozen):
         return self
 
 
-class Budget(Frozen):
+class Budget(Growing):
     """What the training may cost."""
 
     max_cost_usd: float = Field(gt=0)
     on_limit: Literal["checkpoint_and_stop"] = "checkpoint_and_stop"
 
 
-class KeepBest(Frozen):
+class KeepBest(Growing):
     """Which checkpoint becomes the model."""
 
     metric: Literal["val_loss"] = "val_loss"
     mode: Literal["min"] = "min"
 
 
-class Checkpoints(Frozen):
+class Checkpoints(Growing):
     """When state is saved, and which weights the run ends with."""
 
     every_steps: int = Field(ge=1, description="also how often held-out loss is measured")
@@ -170,7 +181,7 @@ class Checkpoints(Frozen):
     keep_best: KeepBest | None = Field(default=None, description="without it the last step's weights are the model")
 
 
-class Recovery(Frozen):
+class Recovery(Growing):
     """What to do when the loss becomes NaN, infinite or jumps."""
 
     on_spike: Literal["rollback", "stop"] = "stop"
@@ -179,7 +190,7 @@ class Recovery(Frozen):
     max_rollbacks: int = Field(default=2, ge=0)
 
 
-class Evaluation(Frozen):
+class Evaluation(Growing):
     """What the model is asked, and against what it is compared."""
 
     suites: list[SuiteName] = Field(min_length=1)
@@ -199,26 +210,26 @@ class Evaluation(Frozen):
         return self
 
 
-class Promotion(Frozen):
+class Promotion(Growing):
     """Which policy judges."""
 
     policy: Name
 
 
-class Wandb(Frozen):
+class Wandb(Growing):
     """Mirror curves to Weights & Biases. Never holds or fails a run."""
 
     project: str = Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")
     mode: Literal["offline", "online"] = "offline"
 
 
-class Tracking(Frozen):
+class Tracking(Growing):
     """Mirrors of the run's curves."""
 
     wandb: Wandb | None = None
 
 
-class Manifest(Frozen):
+class Manifest(Growing):
     """A training manifest, ``apiVersion: pe-training/v1``."""
 
     apiVersion: Literal["pe-training/v1"]
@@ -240,6 +251,23 @@ class Manifest(Frozen):
     def model_task(self) -> Literal["causal_lm", "text_classification"]:
         """What the model does once it is trained: a model of preferences talks, as any causal model does."""
         return "text_classification" if self.task == "text_classification" else "causal_lm"
+
+    @property
+    def micro(self) -> int:
+        """Sequences per forward pass of one rank."""
+        return self.hyperparameters.micro_batch_size or self.hyperparameters.batch_size // self.compute.ranks
+
+    @model_validator(mode="after")
+    def _shares_are_whole(self) -> Self:
+        batch, given, ranks = self.hyperparameters.batch_size, self.hyperparameters.micro_batch_size, self.compute.ranks
+        if batch % ((given or 1) * ranks):
+            shares = f"micro_batch_size ({given})" if given else "sequences"
+            on = f" on each of {ranks} devices" if ranks > 1 else ""
+            raise ValueError(f"hyperparameters.batch_size ({batch}) must be a multiple of {shares}{on}")
+        if self.hyperparameters.bucketing and (self.hyperparameters.packing or self.micro == batch):
+            why = "packed sequences are all of like length" if self.hyperparameters.packing else "micro_batch_size must be below batch_size"
+            raise ValueError(f"hyperparameters.bucketing has nothing to sort: {why}")
+        return self
 
     @model_validator(mode="after")
     def _task_fits(self) -> Self:

@@ -10,16 +10,17 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Protocol, cast
+from typing import BinaryIO, Protocol, cast
 
 from upath import UPath
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_bytes, digest_file, is_digest, short
 from pe_training.core.records import Attachment
-from pe_training.storage.durable import world_errors, write_durably
+from pe_training.storage.durable import world_errors, write_durably, write_named
 
 _CHUNK_BYTES = 1 << 20
 _READ_ONLY = 0o444  # an editor that saves in place should have to insist
@@ -51,13 +52,34 @@ class ArtifactStore:
             self._commit_bytes(digest, data)
         return digest
 
+    def put_stream(self, chunks: Iterable[bytes | memoryview]) -> str:
+        """Store what ``chunks`` make together, hashed while it is written and never held as a whole; returns its digest."""
+        hasher = hashlib.sha256()
+
+        def write(file: BinaryIO) -> None:
+            for chunk in chunks:
+                hasher.update(chunk)
+                file.write(chunk)
+
+        if self._local is not None:
+            with world_errors(self._local):
+                path = write_named(self._local, write, name=lambda: self._local_path("sha256:" + hasher.hexdigest()), mode=_READ_ONLY)
+            return "sha256:" + path.name
+        with tempfile.TemporaryDirectory() as name:
+            spool = Path(name) / "object"
+            with world_errors(spool), spool.open("wb") as file:
+                write(file)
+            digest = "sha256:" + hasher.hexdigest()
+            self._upload(digest, spool)
+        return digest
+
     def put_file(self, source: Path) -> str:
         """Store a copy of a local file; returns its digest."""
         digest = digest_file(source)
         if self.has(digest):
             return digest
         if self._local is None:
-            self._commit_bytes(digest, source.read_bytes())
+            self._upload(digest, source)
             return digest
         with source.open("rb") as reading:
             write_durably(self._local_path(digest), lambda writing: shutil.copyfileobj(reading, writing, _CHUNK_BYTES), mode=_READ_ONLY)
@@ -130,6 +152,13 @@ class ArtifactStore:
         with world_errors(Path(str(path))):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
+
+    def _upload(self, digest: str, source: Path) -> None:
+        """Copy a local file into a remote store, in parts where it is large."""
+        path = self._path(digest)
+        with world_errors(Path(str(path))):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.fs.put_file(str(source), path.path)
 
     def _open_checked(self, digest: str) -> UPath:
         path = self._path(digest)

@@ -51,18 +51,28 @@ def world_error(error: OSError, *, doing: str, path: Path | None = None) -> PeEr
 def write_durably(path: Path, write: Callable[[BinaryIO], object], *, mode: int = 0o644) -> None:
     """Create or replace ``path`` with what ``write`` writes: wholly and durably, or not at all."""
     with world_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.parent / f"{TEMPORARY_PREFIX}{path.name[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
-        try:
-            with temporary.open("xb") as file:
-                write(file)
-                file.flush()
-                os.fchmod(file.fileno(), mode)
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        sync_folder(path.parent)
+        write_named(path.parent, write, name=lambda: path, mode=mode)
+
+
+def write_named(folder: Path, write: Callable[[BinaryIO], object], *, name: Callable[[], Path], mode: int = 0o644) -> Path:
+    """The same for a file whose path below ``folder`` is known only when it is written, such as one named by its digest. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
+    try:
+        with temporary.open("xb") as file:
+            write(file)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        path = name()
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            sync_folder(path.parent.parent)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return path
 
 
 @contextmanager

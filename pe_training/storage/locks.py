@@ -34,6 +34,21 @@ def exclusive(path: Path, *, busy: str | None = None, patience_s: float = PATIEN
         os.close(descriptor)
 
 
+def holder(path: Path) -> int | None:
+    """The process that holds the lock file ``path``, or ``None`` where nobody does."""
+    if not path.exists():
+        return None
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        named = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+        return int(named) if named.isdigit() else None
+    finally:
+        os.close(descriptor)
+    return None
+
+
 def _lock_or_refuse(descriptor: int, *, busy: str, patience_s: float) -> None:
     deadline = time.monotonic() + patience_s
     while True:

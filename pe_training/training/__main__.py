@@ -6,15 +6,21 @@ through Dagster Pipes when Dagster started it, and through its exit code: 0 only
 
 from __future__ import annotations
 
+import gc
 import sys
 
+from pe_training.core.errors import Kind, PeError
+from pe_training.costs.ledger import settling
+from pe_training.costs.rates import load_rates
 from pe_training.datasets.gate import require_trainable, require_untainted
 from pe_training.datasets.record import DatasetVersion
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.storage.locks import exclusive
-from pe_training.training.events import record_event
-from pe_training.training.feed import Feed
+from pe_training.storage.state import State
+from pe_training.training.events import events, record_event
+from pe_training.training.memory import OUT_OF_MEMORY, smaller_micro
 from pe_training.training.process import Work, run_process
+from pe_training.training.ranks import launch, place
 from pe_training.training.record import Checkpoint, TrainingRun
 
 
@@ -26,29 +32,60 @@ def train(work: Work) -> None:
     with exclusive(lock, busy=f"the training run {run_id} is already under way"):
         run = state.registry.get(run_id, TrainingRun)
         manifest = state.registry.get(manifest_id, ResolvedManifest)
-        for version in sorted({run.dataset_id, manifest.spec.dataset.version}):
-            dataset = state.registry.get(version, DatasetVersion)
-            require_trainable(dataset, state=state, route="training", subject=run_id)
-        if manifest.spec.model.parent:
-            require_untainted(manifest.spec.model.parent, state=state, route="training")
+        _require_trainable(run, manifest, state=state)
         if state.registry.answer(run_id, Checkpoint):
             return
-        checkpoint = _execute(run, manifest, work=work, feed=feed)
-        state.registry.put(checkpoint)
+        rates, instance = load_rates(state.settings.rates_file), manifest.spec.compute.instance
+        try:
+            with settling(state, subject=run_id, step="training", instance=instance, rates=rates):
+                _train_in_parts_that_fit(work, manifest)
+        except PeError as error:
+            stopped = error.kind in {Kind.STOPPED, Kind.BUDGET}
+            record_event(state, run_id, "stopped" if stopped else "failed", {"kind": error.kind.value, "message": error.message})
+            raise
+        checkpoint = state.registry.the_answer(run_id, Checkpoint)
         record_event(state, run_id, "finished", {"checkpoint": checkpoint.id})
         feed.emit("done", checkpoint=checkpoint.id)
 
 
-def _execute(run: TrainingRun, manifest: ResolvedManifest, *, work: Work, feed: Feed) -> Checkpoint:
-    from pe_training.core.errors import Kind, PeError
+def _train_in_parts_that_fit(work: Work, manifest: ResolvedManifest) -> None:
+    """Train; where the memory is not enough, again from the last saved state, in micro-batches of half the size."""
+    run_id, spec = work.arguments[0], manifest.spec
+    while True:
+        try:
+            if spec.compute.ranks > 1:
+                launch(work.arguments, ranks=spec.compute.ranks, state=work.state, feed=work.feed)
+            else:
+                train_here(work)
+        except PeError as error:
+            smaller = smaller_micro(spec, events(work.state, run_id))
+            if error.kind is not Kind.OUT_OF_MEMORY or smaller is None:
+                raise
+            record_event(work.state, run_id, OUT_OF_MEMORY, {"micro": smaller})
+            work.feed.emit("note", text=f"the memory was not enough: going on with {smaller} sequences a forward pass")
+        else:
+            return
+        gc.collect()  # the frames of the error held the tensors
+
+
+def _require_trainable(run: TrainingRun, manifest: ResolvedManifest, *, state: State) -> None:
+    for version in sorted({run.dataset_id, manifest.spec.dataset.version}):
+        require_trainable(state.registry.get(version, DatasetVersion), state=state, route="training", subject=run.id)
+    if manifest.spec.model.parent:
+        require_untainted(manifest.spec.model.parent, state=state, route="training")
+
+
+def train_here(work: Work) -> None:
+    """Train in this process, which is the only one or one of several ranks, and store the checkpoint."""
     from pe_training.training.execute import execute
 
-    try:
-        return execute(run, manifest, state=work.state, feed=feed)
-    except PeError as error:
-        stopped = error.kind in {Kind.STOPPED, Kind.BUDGET}
-        record_event(work.state, run.id, "stopped" if stopped else "failed", {"kind": error.kind.value, "message": error.message})
-        raise
+    run_id, manifest_id = work.arguments
+    run = work.state.registry.get(run_id, TrainingRun)
+    manifest = work.state.registry.get(manifest_id, ResolvedManifest)
+    _require_trainable(run, manifest, state=work.state)  # again: a rank can be started by others than us
+    checkpoint = execute(run, manifest, state=work.state, feed=work.feed)
+    if place().leads:
+        work.state.registry.put(checkpoint)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 
-from pe_training.training.order import Bin, DataOrder
 from pe_training.training.tokens import IGNORED, Dialogue
 
 Batch = dict[str, torch.Tensor]
@@ -36,15 +34,13 @@ def collate_dialogues(groups: Sequence[Sequence[Dialogue]], *, pad_id: int) -> B
             start = stop
     causal = torch.ones(length, length, dtype=torch.bool).tril()
     mask = (owner[:, :, None] == owner[:, None, :]) & causal
-    real = sum(len(dialogue.ids) for group in groups for dialogue in group)
-    batch = {"input_ids": ids, "position_ids": positions, "labels": labels, "attention_mask": mask[:, None]}
-    return batch | {"real_tokens": torch.tensor(real)}
+    return {"input_ids": ids, "position_ids": positions, "labels": labels, "attention_mask": mask[:, None]}
 
 
 def collate_texts(texts: Sequence[Sequence[int]], labels: Sequence[int], *, weights: Sequence[float] | None = None, pad_id: int) -> Batch:
     """One batch for a classifier: ``input_ids`` and ``attention_mask`` (batch, length), ``labels`` (batch).
 
-    With ``weights`` also those, float32 (batch), and their sum as ``targets``.
+    With ``weights`` also those, float32 (batch).
     """
     length = max(len(text) for text in texts)
     ids = torch.full((len(texts), length), pad_id, dtype=torch.int64)
@@ -52,56 +48,5 @@ def collate_texts(texts: Sequence[Sequence[int]], labels: Sequence[int], *, weig
     for row, text in enumerate(texts):
         ids[row, : len(text)] = torch.tensor(text)
         mask[row, : len(text)] = 1
-    batch = {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor(labels), "real_tokens": mask.sum()}
-    if weights is None:
-        return batch
-    return batch | {"weights": torch.tensor(weights), "targets": torch.tensor(weights, dtype=torch.float64).sum().float()}
-
-
-def step_facts(micro_batches: Sequence[Batch]) -> Batch:
-    """What every micro-batch of an optimiser step is told of the whole step.
-
-    ``step_targets``: what its mean loss is taken over: targets, or pairs, or the weight of the texts. ``step_padding``: the share
-    of its tokens that are padding.
-    """
-    targets = sum(float(batch["targets"]) if "targets" in batch else int((batch["labels"] != IGNORED).sum()) for batch in micro_batches)
-    tokens = sum(batch["input_ids"].numel() for batch in micro_batches)
-    real = sum(int(batch["real_tokens"]) for batch in micro_batches)
-    return {"step_targets": torch.tensor(targets), "step_padding": torch.tensor(1 - real / tokens)}
-
-
-@dataclass(frozen=True)
-class Skip:
-    """From optimiser step ``from_step`` on, ``steps`` windows of data are passed over (after a rollback)."""
-
-    from_step: int
-    steps: int
-
-
-class StepLoader:
-    """Micro-batches from the current optimiser step on, for ever. Holds no position: it asks for the step when iterated."""
-
-    def __init__(
-        self,
-        order: DataOrder,
-        *,
-        collate: Callable[[Sequence[Bin]], Batch],
-        batch_size: int,
-        micro_batch_size: int,
-        current_step: Callable[[], int],
-        skips: Sequence[Skip],
-    ) -> None:
-        self._order, self._collate = order, collate
-        self._batch_size, self._micro = batch_size, micro_batch_size
-        self._current_step, self._skips = current_step, skips
-
-    def __iter__(self) -> Iterator[Batch]:
-        step = self._current_step()
-        while True:
-            window = step + sum(skip.steps for skip in self._skips if step >= skip.from_step)
-            bins = self._order.bins(window * self._batch_size, self._batch_size)
-            micro_batches = [self._collate(bins[i : i + self._micro]) for i in range(0, self._batch_size, self._micro)]
-            facts = step_facts(micro_batches)
-            for batch in micro_batches:
-                yield batch | facts
-            step += 1
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor(labels)}
+    return batch if weights is None else batch | {"weights": torch.tensor(weights)}

@@ -29,7 +29,11 @@ class Prepared:
 
     order: DataOrder
     collate: Callable[[Sequence[Bin]], Batch]
-    held_out: list[Batch]
+    targets: list[float]  # of each training row, what it counts for in the mean loss of its step
+    tokens: list[int]  # of each training row
+    lengths: list[int]  # of each training row: the longest sequence that it takes
+    sides: int  # sequences that a row takes
+    held_out: Callable[[int], list[Batch]]  # batches of at most so many rows
     used: dict[str, int]  # rows per split that carry at least one target
     left_out: dict[str, int]  # rows per split that do not fit
 
@@ -46,6 +50,13 @@ class Text:
     def length(self) -> int:
         """Tokens."""
         return len(self.ids)
+
+    tokens = length
+
+    @property
+    def targets(self) -> float:
+        """What it counts for: one, or the weight of its class."""
+        return 1 if self.weight is None else self.weight
 
 
 def label_names(dataset: DatasetVersion, field: str, *, state: State) -> list[str]:
@@ -87,13 +98,15 @@ def prepare(
         kept = _referred(kept, refer)
     train, held = kept["train"], [item for _, item in kept["val"]]
     order = _order(spec, train)
-    size = h.micro
     by_length = sorted(range(len(held)), key=lambda i: (held[i].length, i))
-    held_out = [collate([(held[i],) for i in by_length[start : start + size]]) for start in range(0, len(held), size)]
     return Prepared(
         order=order,
         collate=lambda bins: collate([tuple(train[row][1] for row in rows) for rows in bins]),
-        held_out=held_out,
+        targets=[item.targets for _, item in train],
+        tokens=[item.tokens for _, item in train],
+        lengths=[item.length for _, item in train],
+        sides=2 if spec.task == "preference" else 1,
+        held_out=lambda size: [collate([(held[i],) for i in by_length[start : start + size]]) for start in range(0, len(held), size)],
         used={split: len(found) for split, found in kept.items()},
         left_out={split: len(encoded[split]) - len(found) for split, found in kept.items()},
     )
@@ -120,7 +133,7 @@ def _pairs(spec: Manifest, tokenizer: Any) -> tuple[Callable[[SealedRow], Any], 
     """Rows without a rejected answer are no pairs and are left out."""
     length = spec.hyperparameters.max_length
     return (
-        lambda row: row.rejected and encode_pair(tokenizer, row.messages, row.rejected, max_length=length),
+        lambda row: encode_pair(tokenizer, row.messages, row.rejected, max_length=length) if row.rejected else None,
         lambda groups: collate_pairs([pair for group in groups for pair in group], pad_id=tokenizer.pad_token_id),
     )
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.plugins.environments import TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.costs.ledger import spent
@@ -18,21 +20,23 @@ from pe_training.manifests.record import ResolvedManifest
 from pe_training.manifests.schema import Manifest
 from pe_training.storage.state import State
 from pe_training.training.base import load_tokenizer
-from pe_training.training.batches import Skip, StepLoader
 from pe_training.training.data import Prepared, label_names, prepare
-from pe_training.training.events import record_event, rollbacks
+from pe_training.training.events import events, record_event, rollbacks
 from pe_training.training.feed import Feed
 from pe_training.training.identity import thread_count
 from pe_training.training.keeper import Keeper, Spike
+from pe_training.training.loader import Skip, StepLoader, Windows
+from pe_training.training.memory import is_out_of_memory, micro_of
 from pe_training.training.mirror import FencedLogger, wandb_mirror
 from pe_training.training.preference import Preference
+from pe_training.training.ranks import Place, place
 from pe_training.training.record import Checkpoint, TrainingRun
 from pe_training.training.reference import refer
 from pe_training.training.start import start_model
 from pe_training.training.states import StateStore
 from pe_training.training.stops import Stops
 from pe_training.training.tasks import CausalLM, Task, TextClassification
-from pe_training.training.weights import export_model, tensors_digest
+from pe_training.training.weights import export_model, tensors_digest, trained_tensors
 
 
 @dataclass
@@ -49,6 +53,8 @@ class _Job:
     states: StateStore
     stops: Stops
     logger: FencedLogger | None
+    place: Place
+    micro: int  # sequences a forward pass
     skips: list[Skip] = field(default_factory=list)
     lr_scale: float = 1.0
 
@@ -56,33 +62,41 @@ class _Job:
     def spec(self) -> Manifest:
         return self.manifest.spec
 
+    @property
+    def accumulation(self) -> int:
+        """Forward passes of this rank per optimiser step."""
+        return self.spec.hyperparameters.batch_size // (self.micro * self.place.ranks)
+
 
 def execute(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed: Feed) -> Checkpoint:
     """Train from the newest intact state to the end and return the stored checkpoint.
 
     Raises stopped or budget (state saved), divergence, out_of_memory, data or input.
     """
-    torch.set_num_threads(thread_count())
+    here = place()
+    torch.set_num_threads(max(1, thread_count() // here.ranks))
     torch.use_deterministic_algorithms(True)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    job = _prepare(run, manifest, state=state, feed=feed)
-    record_event(state, run.id, "resumed" if job.states.newest_intact() else "started")
+    job = _prepare(run, manifest, state=state, feed=feed, here=here)
+    if here.leads:
+        record_event(state, run.id, "resumed" if job.states.newest_intact() else "started")
     status = "failed"
     try:
         checkpoint = _train(job)
         status = "success"
-    except torch.OutOfMemoryError as error:
-        hint = "halve hyperparameters.micro_batch_size; the effective batch stays batch_size"
-        raise PeError(
-            Kind.OUT_OF_MEMORY, "the accelerator's memory is not enough", where=manifest.spec.compute.instance, hint=hint
-        ) from error
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        message = f"memory is not enough for {job.micro} of {manifest.spec.hyperparameters.max_length} tokens at a time"
+        hint = "lower hyperparameters.max_length, or take a larger instance"
+        raise PeError(Kind.OUT_OF_MEMORY, message, where=manifest.spec.compute.instance, hint=hint) from error
     finally:
         if job.logger:
             job.logger.finish(status)
     return checkpoint
 
 
-def _prepare(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed: Feed) -> _Job:
+def _prepare(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed: Feed, here: Place) -> _Job:
     spec = manifest.spec
     stops = Stops(spec, spent_usd=spent(state, subject=run.id), rates=load_rates(state.settings.rates_file))
     stops.listen()
@@ -90,17 +104,20 @@ def _prepare(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed
     dataset = state.registry.get(run.dataset_id, DatasetVersion)
     tokenizer = load_tokenizer(spec.model, manifest.base, settings=state.settings)
     labels = label_names(dataset, spec.hyperparameters.label, state=state) if spec.hyperparameters.label else None
-    ask = partial(refer, manifest=manifest, run_id=run.id, pad_id=tokenizer.pad_token_id, stops=stops, state=state, feed=feed)
+    ask = partial(
+        refer, manifest=manifest, run_id=run.id, pad_id=tokenizer.pad_token_id, here=here, stops=stops, state=state, feed=feed
+    )  # fmt: skip
     data = prepare(
         spec, dataset, tokenizer=tokenizer, labels=labels, state=state, refer=ask if spec.task == "preference" else None
     )  # fmt: skip
     feed.emit("data", used=data.used, left_out=data.left_out)
     return _Job(
-        run=run, manifest=manifest, state=state, feed=feed, tokenizer=tokenizer, labels=labels, data=data, stops=stops,
+        run=run, manifest=manifest, state=state, feed=feed, tokenizer=tokenizer, labels=labels, data=data, stops=stops, place=here,
+        micro=micro_of(spec, events(state, run.id)),
         states=StateStore(run.id, keep_last=spec.checkpoints.keep_last, state=state),
         logger=wandb_mirror(
             run, manifest, folder=state.settings.root / "wandb", on_lost=lambda why: feed.emit("note", text=f"W&B mirror lost: {why}")
-        ),
+        ) if here.leads else None,
     )  # fmt: skip
 
 
@@ -118,21 +135,24 @@ def _train(job: _Job) -> Checkpoint:
 def _attempt(job: _Job) -> Checkpoint:
     spec, h = job.spec, job.spec.hyperparameters
     task = _build_task(job)
-    keeper = Keeper(spec, held_out=job.data.held_out, stops=job.stops, feed=job.feed)
+    keeper = Keeper(spec, held_out=job.data.held_out(job.micro), stops=job.stops, feed=job.feed, states=job.states)
     trainer = lightning.Trainer(
-        max_steps=h.max_steps, max_epochs=-1, accelerator="auto", devices=1, precision=spec.compute.precision,
-        accumulate_grad_batches=h.accumulation, gradient_clip_val=h.max_grad_norm, plugins=[job.states], callbacks=[keeper],
+        max_steps=h.max_steps, max_epochs=-1, accelerator="auto", precision=spec.compute.precision,
+        accumulate_grad_batches=job.accumulation, gradient_clip_val=h.max_grad_norm, callbacks=[keeper],
         logger=job.logger or False, enable_progress_bar=False, enable_checkpointing=False, enable_model_summary=False,
         num_sanity_val_steps=0, limit_val_batches=0, deterministic=True, use_distributed_sampler=False,
-        default_root_dir=job.state.settings.run_folder(job.run.id),
+        default_root_dir=job.state.settings.run_folder(job.run.id), **_strategy(job),
     )  # fmt: skip
-    loader = StepLoader(
-        job.data.order, collate=job.data.collate, batch_size=h.batch_size, micro_batch_size=h.micro,
-        current_step=lambda: trainer.global_step, skips=job.skips,
+    windows = Windows(
+        order=job.data.order, collate=job.data.collate, targets=job.data.targets, tokens=job.data.tokens, lengths=job.data.lengths,
+        sides=job.data.sides,
+        batch_size=h.batch_size, micro=job.micro, rank=job.place.rank, ranks=job.place.ranks, skips=tuple(job.skips),
     )  # fmt: skip
+    loader = StepLoader(windows, current_step=lambda: trainer.global_step, workers=spec.compute.workers, settle=job.states.settle)
     step = job.states.newest_intact()
     job.feed.emit("phase", name="train", total=h.max_steps, step=step or 0)
     trainer.fit(task, train_dataloaders=loader, ckpt_path=None if step is None else str(step))
+    keeper.finish()
     if keeper.stopped:
         raise keeper.stopped
     if trainer.global_step != h.max_steps:
@@ -141,16 +161,24 @@ def _attempt(job: _Job) -> Checkpoint:
     return _export(job, task, keeper)
 
 
+def _strategy(job: _Job) -> dict[str, Any]:
+    """How Lightning runs this process: alone, or as one of several that average their gradients."""
+    if job.place.ranks == 1:
+        return {"devices": 1, "plugins": [job.states]}
+    ranks, plugins = job.place.ranks, [job.states, TorchElasticEnvironment()]
+    return {"devices": ranks // job.spec.compute.nodes, "num_nodes": job.spec.compute.nodes, "strategy": DDPStrategy(), "plugins": plugins}
+
+
 def _build_task(job: _Job) -> Task:
     spec = job.spec
     model = start_model(job.manifest, labels=job.labels, state=job.state)
     kind = {"causal_lm": CausalLM, "text_classification": TextClassification, "preference": Preference}[spec.task]
-    return kind(model, hyperparameters=spec.hyperparameters, seed=spec.seed, lr_scale=job.lr_scale)
+    return kind(model, spec=spec, accumulation=job.accumulation, rank=job.place.rank, lr_scale=job.lr_scale)
 
 
 def _export(job: _Job, task: Task, keeper: Keeper) -> Checkpoint:
     job.feed.emit("phase", name="export", total=1)
-    step, val_loss, tensors = keeper.final_tensors(task.model)
+    step, val_loss, tensors = _final(job, task, keeper)
     files = export_model(
         task.model, tensors, tokenizer=job.tokenizer, base=job.manifest.base, history=keeper.history, artifacts=job.state.artifacts
     )
@@ -159,6 +187,24 @@ def _export(job: _Job, task: Task, keeper: Keeper) -> Checkpoint:
         format="peft-adapter" if job.spec.model.adapter else "full", step=step, weights=tensors_digest(tensors),
         val_loss_before=keeper.history[0]["val_loss"], val_loss=val_loss, content_files=files,
     )  # fmt: skip
+
+
+def _final(job: _Job, task: Task, keeper: Keeper) -> tuple[int, float, dict[str, torch.Tensor]]:
+    """Step, held-out loss and weights that become the model: the last, or the best, whose state was kept."""
+    last = keeper.history[-1]
+    if keeper.best is None or keeper.best.step == last["step"]:
+        return last["step"], last["val_loss"], trained_tensors(task.model)
+    best = keeper.best
+    try:
+        task.load_state_dict(job.states.load_checkpoint(best.step)["state_dict"], strict=False)
+    except PeError as error:
+        if error.kind is not Kind.CORRUPT:
+            raise
+        job.states.forget_from(best.step)
+        message = f"the state of step {best.step}, whose weights are the best, was damaged after it was stored"
+        hint = "it was set aside; run the same command again: it is trained again from the state before it"
+        raise PeError(Kind.INFRASTRUCTURE, message, where=error.where, hint=hint) from error
+    return best.step, best.val_loss, trained_tensors(task.model)
 
 
 def _recover(job: _Job, spike: Spike) -> None:
@@ -171,7 +217,8 @@ def _recover(job: _Job, spike: Spike) -> None:
         raise PeError(Kind.DIVERGENCE, f"{spike}{tried}", where=f"step {spike.step}", hint=hint) from spike
     good = job.states.newest_intact() or 0
     event = {"spike_step": spike.step, "to_step": good, "loss": repr(spike.loss), "lr_factor": recovery.lr_factor}
-    record_event(job.state, job.run.id, "rollback", event)
+    if job.place.leads:
+        record_event(job.state, job.run.id, "rollback", event)
     job.feed.emit("note", text=f"{spike}: rolled back to step {good}, learning rate times {recovery.lr_factor:g}")
     _apply_rollback(job, event)
 

@@ -7,14 +7,17 @@ the UI) and the work must not notice. It is talk, not evidence: losing it loses 
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from pe_training.core.errors import PeError
 
 FEED_FILE = "progress.jsonl"
+HEARTBEAT_S = 5.0
 
 
 class Feed:
@@ -24,10 +27,38 @@ class Feed:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / FEED_FILE
         self._file = self.path.open("a", buffering=1, encoding="utf-8")
+        self._turn = threading.Lock()
+        self.last_word = time.monotonic()  # when the work itself last said something
 
     def emit(self, event: str, **fields: Any) -> None:
         """Write one event; visible to readers at once."""
-        self._file.write(json.dumps({"event": event, **fields}) + "\n")
+        self.last_word = time.monotonic()
+        self._write({"event": event, **fields})
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """While inside, say every few seconds that this process lives, and for how long the work has said nothing."""
+        stop = threading.Event()
+
+        def beat() -> None:
+            while not stop.wait(HEARTBEAT_S):
+                self._write({"event": "alive", "idle_s": round(time.monotonic() - self.last_word, 1)})
+
+        thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def _write(self, event: dict[str, Any]) -> None:
+        with self._turn:
+            self._file.write(json.dumps(event) + "\n")
+
+    def tell(self, event: str, fields: dict[str, Any]) -> None:
+        """Pass on what another process has written to the same file. Here nobody else listens."""
+        self.last_word = time.monotonic()
 
     def error(self, error: PeError) -> None:
         """Write the failure that ends the work."""

@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import lightning
 import torch
 
-from pe_training.core.errors import PeError
+from pe_training.core.errors import Kind, PeError
 from pe_training.manifests.schema import Manifest
 from pe_training.training.batches import Batch
 from pe_training.training.feed import Feed, Pace
-from pe_training.training.stops import Stops
+from pe_training.training.states import StateStore
+from pe_training.training.stops import AGAIN, Stops
 from pe_training.training.tasks import Task
-from pe_training.training.weights import trained_tensors
 
 SPIKE_WINDOW_STEPS = 20
 SPIKE_MIN_STEPS = 5
@@ -30,13 +31,21 @@ class Spike(Exception):  # noqa: N818 (an event, not an error: recovery decides)
         self.step, self.loss, self.usual = step, loss, usual
 
 
-class Keeper(lightning.Callback):
-    """Holds the run's history and its best weights; both travel with every saved state."""
+@dataclass(frozen=True)
+class Best:
+    """The step whose weights have the lowest held-out loss so far."""
 
-    def __init__(self, spec: Manifest, *, held_out: list[Batch], stops: Stops, feed: Feed) -> None:
-        self._spec, self._held_out, self._stops, self._feed = spec, held_out, stops, feed
+    step: int
+    val_loss: float
+
+
+class Keeper(lightning.Callback):
+    """Holds the run's history and which step was the best; both travel with every saved state."""
+
+    def __init__(self, spec: Manifest, *, held_out: list[Batch], stops: Stops, feed: Feed, states: StateStore) -> None:
+        self._spec, self._held_out, self._stops, self._feed, self._states = spec, held_out, stops, feed, states
         self.history: list[dict[str, Any]] = []
-        self.best: dict[str, Any] | None = None  # step, val_loss, tensors
+        self.best: Best | None = None
         self.stopped: PeError | None = None
         self._step = 0
         self._grad_norm = 0.0
@@ -50,18 +59,19 @@ class Keeper(lightning.Callback):
         return "keeper"
 
     def state_dict(self) -> dict[str, Any]:
-        """History and best weights."""
-        return {"history": self.history, "best": self.best}
+        """History and best step."""
+        return {"history": self.history, "best": self.best and asdict(self.best)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take them back."""
-        self.history, self.best = list(state_dict["history"]), state_dict["best"]
+        self.history, self.best = list(state_dict["history"]), state_dict["best"] and Best(**state_dict["best"])
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Measure the untrained start, once in a run's life."""
         self._stops.listen()  # again: Lightning has put its own SIGTERM handler in front, which ends with exit code 0
         self._step, self._saved_at = trainer.global_step, time.monotonic()
         self._pace = Pace(total=self._spec.hyperparameters.max_steps, done=self._step)
+        self._states.best = self.best.step if self.best else None
         if not self.history:
             self.history.append({"step": 0} | self._measure(trainer, pl_module))
             self._save(trainer)
@@ -99,22 +109,28 @@ class Keeper(lightning.Callback):
         measured = last or self._step % self._spec.checkpoints.every_steps == 0
         if measured:
             line |= self._measure(trainer, pl_module)
-            self._keep_best(pl_module, line["val_loss"])
+            self._keep_best(line["val_loss"])
         self.history.append(line)
         self._tell(trainer, line)
+        self._tell_landed()
         self.stopped = None if last else self._stops.reason()
         overdue = time.monotonic() - self._saved_at >= self._spec.checkpoints.every_minutes * 60
-        if measured or overdue or self.stopped:
+        stopped, overdue = self._agreed(pl_module, bool(self.stopped), overdue)
+        if stopped and not self.stopped:
+            self.stopped = PeError(Kind.STOPPED, "training was stopped on another rank", hint=AGAIN)
+        if measured or overdue or stopped:
             self._save(trainer)
-        if self.stopped:
+        if stopped:
             trainer.should_stop = True
 
-    def final_tensors(self, model: torch.nn.Module) -> tuple[int, float, dict[str, torch.Tensor]]:
-        """Step, held-out loss and weights that become the model."""
-        if self.best is not None:
-            return self.best["step"], self.best["val_loss"], self.best["tensors"]
-        last = self.history[-1]
-        return last["step"], last["val_loss"], trained_tensors(model)
+    def finish(self) -> None:
+        """Wait until the last saved state is durable, and say so."""
+        self._states.settle()
+        self._tell_landed()
+
+    def _agreed(self, task: Task, *wishes: bool) -> list[bool]:
+        """Each wish, if any rank has it: they save and stop at the same step or not at all."""
+        return [bool(count) for count in task.summed_over_ranks(*map(float, wishes))]
 
     def _refuse_spike(self, loss: float) -> None:
         recent = [line["loss"] for line in self.history[-SPIKE_WINDOW_STEPS:] if "loss" in line]
@@ -122,21 +138,24 @@ class Keeper(lightning.Callback):
         if not math.isfinite(loss) or (usual is not None and loss > self._spec.recovery.spike_factor * usual):
             raise Spike(step=self._step, loss=loss, usual=usual)
 
-    def _keep_best(self, module: Task, val_loss: float) -> None:
-        if self._spec.checkpoints.keep_best and (self.best is None or val_loss < self.best["val_loss"]):
-            self.best = {"step": self._step, "val_loss": val_loss, "tensors": trained_tensors(module.model)}
+    def _keep_best(self, val_loss: float) -> None:
+        if self._spec.checkpoints.keep_best and (self.best is None or val_loss < self.best.val_loss):
+            self.best = Best(self._step, val_loss)
+            self._states.best = self._step  # which is saved now
 
     def _measure(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> dict[str, float]:
-        """Held-out loss in nats per target over the whole validation split, and what else the task measures there."""
+        """Held-out loss in nats per target over the whole validation split, and what else the task measures; each rank does its share."""
         assert isinstance(module, Task)
         module.eval()
         total, targets = 0.0, 0.0
         with torch.no_grad(), trainer.precision_plugin.forward_context():
-            for number, batch in enumerate(self._held_out, start=1):
+            mine = self._held_out[trainer.global_rank :: trainer.world_size]
+            for number, batch in enumerate(mine, start=1):
                 summed, count = module.summed_loss({name: tensor.to(module.device) for name, tensor in batch.items()})
                 total, targets = total + float(summed), targets + count
-                self._feed.emit("validate", step=number, total=len(self._held_out))
+                self._feed.emit("validate", step=number, total=len(mine))
         module.train()
+        total, targets = module.summed_over_ranks(total, targets)
         return {"val_loss": total / targets} | {f"val_{name}": value for name, value in module.take_measures().items()}
 
     def _tell(self, trainer: lightning.Trainer, line: dict[str, Any]) -> None:
@@ -150,4 +169,7 @@ class Keeper(lightning.Callback):
     def _save(self, trainer: lightning.Trainer) -> None:
         trainer.save_checkpoint(str(trainer.global_step))
         self._saved_at = time.monotonic()
-        self._feed.emit("saved", step=trainer.global_step)
+
+    def _tell_landed(self) -> None:
+        for step in self._states.landed():
+            self._feed.emit("saved", step=step)

@@ -29,6 +29,16 @@ class Pair:
         """Tokens of the longer side."""
         return max(self.chosen.length, self.rejected.length)
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of both sides."""
+        return self.chosen.length + self.rejected.length
+
+    @property
+    def targets(self) -> int:
+        """A pair counts for one."""
+        return 1
+
 
 def encode_pair(tokenizer: Any, messages: Sequence[dict[str, str]], rejected: Sequence[dict[str, str]], *, max_length: int) -> Pair | None:
     """A pair of at most ``max_length`` tokens a side: the oldest turns go first. ``None`` if an answer does not fit behind its question."""
@@ -47,10 +57,10 @@ def encode_pair(tokenizer: Any, messages: Sequence[dict[str, str]], rejected: Se
 def collate_pairs(pairs: Sequence[Pair], *, pad_id: int) -> Batch:
     """One batch of ``n`` pairs: ``2n`` sequences, the chosen sides first.
 
-    As :func:`collate_dialogues`, with ``targets`` = n, and ``reference`` (2n), float32, where every pair has one.
+    As :func:`collate_dialogues`, with ``reference`` (2n), float32, where every pair has one.
     """
     sides = [(pair.chosen,) for pair in pairs] + [(pair.rejected,) for pair in pairs]
-    batch = collate_dialogues(sides, pad_id=pad_id) | {"targets": torch.tensor(len(pairs))}
+    batch = collate_dialogues(sides, pad_id=pad_id)
     known = [pair.reference for pair in pairs if pair.reference is not None]
     if len(known) < len(pairs):
         return batch

@@ -21,6 +21,8 @@ from pe_training.training.tasks import Task, target_logits
 class Preference(Task):
     """The preferred answer of a pair against the other. Tells reward accuracy and reward margin beside the loss."""
 
+    measures = ("reward_accuracy", "reward_margin")
+
     def summed_loss(self, batch: Batch) -> tuple[torch.Tensor, float]:
         """See :meth:`Task.summed_loss`; one target a pair."""
         assert self._h.dpo is not None

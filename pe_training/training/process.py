@@ -35,17 +35,27 @@ class Work:
     feed: Feed
 
 
+def rank_folder(folder: Path, rank: int) -> Path:
+    """Where one of several ranks writes its feed and its log: the first in the run's own folder."""
+    return folder / f"rank-{rank}" if rank else folder
+
+
 def run_process(arguments: Sequence[str], *, work: Callable[[Work], None]) -> int:
     """Do ``work`` on ``arguments`` (the first is the id that names the folder); returns the exit code."""
+    return run_part(arguments, work=work, rank=0)
+
+
+def run_part(arguments: Sequence[str], *, work: Callable[[Work], None], rank: int) -> int:
+    """The same as one of several ranks."""
     settings = Settings()
-    folder = settings.run_folder(arguments[0])
+    folder = rank_folder(settings.run_folder(arguments[0]), rank)
     folder.mkdir(parents=True, exist_ok=True)
     _send_output_to(folder / LOG_FILE)
-    _stop_with_parent()
     with _pipes() as pipes:
         feed = PipedFeed(folder, pipes=pipes)
         try:
-            work(Work(arguments=arguments, state=State(settings), feed=feed))
+            with feed.beating():
+                work(Work(arguments=arguments, state=State(settings), feed=feed))
         except PeError as error:
             traceback.print_exc()
             feed.error(error)
@@ -70,10 +80,19 @@ class PipedFeed(Feed):
         self._pipes = pipes
 
     def emit(self, event: str, **fields: Any) -> None:
-        """Write one event; every tenth step, phases and notes go to Dagster too."""
+        """Write one event, and tell Dagster."""
         super().emit(event, **fields)
+        self.tell(event, fields)
+
+    def tell(self, event: str, fields: dict[str, Any]) -> None:
+        """Every tenth step, phases and notes."""
+        super().tell(event, fields)
         if self._pipes is not None and self._worth_telling(event, fields):
-            numbers = ", ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in fields.items())
+            numbers = ", ".join(
+                f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+                for name, value in fields.items()
+                if name != "event"
+            )
             self._pipes.log.info(f"{event}: {numbers}")
 
     @staticmethod
@@ -92,10 +111,12 @@ def _pipes() -> Iterator[PipesContext | None]:
         yield context
 
 
-def _stop_with_parent() -> None:
-    """Ask Linux for SIGTERM when whoever started this dies, so that no orphan goes on spending."""
+def end_with_parent(number: signal.Signals, *, parent: int | None = None) -> None:
+    """Ask Linux for a signal when whoever started this dies, so that no orphan goes on spending. ``parent``: who that was."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
+    if parent is not None and os.getppid() != parent:  # it died before it could be asked for
+        os.kill(os.getpid(), number)
 
 
 def _send_output_to(path: Path) -> None:

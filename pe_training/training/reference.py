@@ -17,34 +17,44 @@ from pe_training.storage.state import State
 from pe_training.training.data import Answers
 from pe_training.training.events import events, record_event
 from pe_training.training.feed import Feed
+from pe_training.training.packing import pack, unpack
 from pe_training.training.pairs import Pair, collate_pairs
 from pe_training.training.preference import answer_log_probabilities
+from pe_training.training.ranks import Place
 from pe_training.training.start import reference_model
-from pe_training.training.states import pack, unpack
 from pe_training.training.stops import Stops
 
 EVENT = "reference"
 
 
 def refer(
-    pairs: Mapping[str, Sequence[Pair]], *, manifest: ResolvedManifest, run_id: str, pad_id: int, stops: Stops, state: State, feed: Feed
+    pairs: Mapping[str, Sequence[Pair]],
+    *,
+    manifest: ResolvedManifest,
+    run_id: str,
+    pad_id: int,
+    here: Place,
+    stops: Stops,
+    state: State,
+    feed: Feed,
 ) -> Answers:
     """The kept answers of this run, or those of the reference model, kept from now on. Raises stopped or budget on the way."""
     kept = _kept(run_id, state=state)
     if kept is None:
         feed.emit("phase", name="reference", total=sum(map(len, pairs.values())))
         model = reference_model(manifest, state=state)
-        model = model.to("cuda" if torch.cuda.is_available() and not manifest.spec.model.quantization else model.device)
+        model = model.to(f"cuda:{here.local_rank}" if torch.cuda.is_available() and not manifest.spec.model.quantization else model.device)
         kept = ask(model, pairs, manifest=manifest, pad_id=pad_id, stops=stops, feed=feed)
         tree = {split: torch.tensor(found, dtype=torch.float64).reshape(-1, 2) for split, found in kept.items()}
-        record_event(state, run_id, EVENT, {"digest": state.artifacts.put_bytes(pack(tree)), "pairs": sum(map(len, kept.values()))})
+        if here.leads:
+            record_event(state, run_id, EVENT, {"digest": state.artifacts.put_bytes(pack(tree)), "pairs": sum(map(len, kept.values()))})
     assert {split: len(found) for split, found in kept.items()} == {split: len(found) for split, found in pairs.items()}
     return kept
 
 
 def ask(model: Any, pairs: Mapping[str, Sequence[Pair]], *, manifest: ResolvedManifest, pad_id: int, stops: Stops, feed: Feed) -> Answers:
     """Log-probabilities in nats, in batches of like length and in the precision that the run trains in."""
-    size, precision = manifest.spec.hyperparameters.micro, manifest.spec.compute.precision
+    size, precision = manifest.spec.micro, manifest.spec.compute.precision
     if precision == "bf16-true":
         model = model.to(torch.bfloat16)
     answers: Answers = {split: [(0.0, 0.0)] * len(found) for split, found in pairs.items()}

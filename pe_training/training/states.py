@@ -1,64 +1,22 @@
-"""Resumable state, saved without pickle: tensors as safetensors, everything else as JSON in the same file's header.
+"""Resumable states of a run: written beside training, verified on read, kept by rule.
 
-Lightning's own writer leaves a torn file after a kill, loses the last good one on a full disk, and a pickle in a checkpoint
-runs code on load. Here a state is one artifact under its digest, and a registry row points at it: bytes first, then facts.
+Lightning's own writer leaves a torn file after a kill, loses the last good one on a full disk, and stops training while it writes. Here
+training stands still while a state is copied in memory; a thread hashes and writes it. A state is one artifact under its digest, and a
+registry row points at it: bytes first, then facts, so whatever is killed, what the registry names is whole.
 """
 
 from __future__ import annotations
 
-import json
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import sqlalchemy as sa
-import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
-from safetensors.torch import load, save
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.storage import tables as t
 from pe_training.storage.state import State
-
-_TREE = "tree"
-
-
-def pack(tree: Any) -> bytes:
-    """A nested structure of tensors and plain values as safetensors bytes."""
-    tensors: dict[str, torch.Tensor] = {}
-    skeleton = _encode(tree, tensors)
-    return save(tensors, metadata={_TREE: json.dumps(skeleton)})
-
-
-def unpack(data: bytes) -> Any:
-    """What :func:`pack` packed, on the CPU."""
-    header_bytes = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + header_bytes])
-    return _decode(json.loads(header["__metadata__"][_TREE]), load(data))
-
-
-def _encode(node: Any, tensors: dict[str, torch.Tensor]) -> Any:
-    if isinstance(node, torch.Tensor):
-        name = f"t{len(tensors)}"
-        tensors[name] = node.detach().cpu().clone().contiguous()
-        return {"tensor": name}
-    if isinstance(node, dict):
-        return {"items": [[_encode(key, tensors), _encode(value, tensors)] for key, value in node.items()]}
-    if isinstance(node, (list, tuple)):
-        return {type(node).__name__ if type(node) in (list, tuple) else "list": [_encode(value, tensors) for value in node]}
-    if node is None or isinstance(node, (bool, int, float, str)):
-        return {"value": node}
-    raise PeError(Kind.INFRASTRUCTURE, f"training state holds a {type(node).__name__}, which cannot be saved safely", hint="report this")
-
-
-def _decode(node: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:
-    ((kind, body),) = node.items()
-    if kind == "tensor":
-        return tensors[body]
-    if kind == "items":
-        return {_decode(key, tensors): _decode(value, tensors) for key, value in body}
-    if kind == "value":
-        return body
-    values = [_decode(value, tensors) for value in body]
-    return tuple(values) if kind == "tuple" else values
+from pe_training.training.packing import Camera, Snapshot, unpack
 
 
 class StateStore(CheckpointIO):
@@ -66,23 +24,49 @@ class StateStore(CheckpointIO):
 
     def __init__(self, run_id: str, *, keep_last: int, state: State) -> None:
         self._run_id, self._keep_last, self._state = run_id, keep_last, state
+        self._camera = Camera()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="state-writer")
+        self._writing: Future[int] | None = None
+        self._landed: list[int] = []
+        self.best: int | None = None  # the step whose state is kept whatever comes after
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Store a state, point at it, then forget states beyond the newest ``keep_last``."""
-        digest = self._state.artifacts.put_bytes(pack(checkpoint))
+        """Copy a state and have it written. Waits for the one before, and raises what went wrong with it."""
+        self.settle()
+        self._writing = self._writer.submit(self._write, self._camera.take(checkpoint), int(path), self.best)
+
+    def settle(self) -> None:
+        """Wait until everything that was saved is durable. Raises what went wrong with it."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            self._landed.append(writing.result())
+
+    def landed(self) -> list[int]:
+        """The steps whose states have become durable since this was last asked."""
+        if self._writing is not None and self._writing.done():
+            self.settle()
+        landed, self._landed = self._landed, []
+        return landed
+
+    def _write(self, snapshot: Snapshot, step: int, best: int | None) -> int:
+        """Store a state, point at it, then forget those that no rule keeps."""
+        digest = self._state.artifacts.put_stream(snapshot.chunks())
         s = t.run_states
         with self._state.registry.writing() as connection:
-            connection.execute(sa.delete(s).where(s.c.run_id == self._run_id, s.c.step == int(path)))
-            connection.execute(sa.insert(s).values(run_id=self._run_id, step=int(path), digest=digest))
-        self.forget(keep=self._keep_last)
+            connection.execute(sa.delete(s).where(s.c.run_id == self._run_id, s.c.step == step))
+            connection.execute(sa.insert(s).values(run_id=self._run_id, step=step, digest=digest))
+        old = [found for found, _ in self.saved()[self._keep_last :]]
+        self._forget([found for found in old if found != best])
+        return step
 
     def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> dict[str, Any]:
         """The verified state of a step."""
+        self.settle()
         digest = dict(self.saved())[int(path)]
         return dict(unpack(self._state.artifacts.get(digest)))
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Unused: :meth:`forget` decides."""
+        """Unused: the rules decide."""
         raise AssertionError(path)
 
     def saved(self) -> list[tuple[int, str]]:
@@ -94,6 +78,7 @@ class StateStore(CheckpointIO):
 
     def newest_intact(self) -> int | None:
         """Step of the newest state whose bytes are what they were; damaged ones are passed over."""
+        self.settle()
         for step, digest in self.saved():
             try:
                 self._state.artifacts.verify(digest)
@@ -104,10 +89,15 @@ class StateStore(CheckpointIO):
                 return step
         return None
 
-    def forget(self, *, keep: int) -> None:
-        """Drop all but the newest ``keep`` states, pointers before bytes; bytes that a record also holds stay."""
+    def forget_from(self, step: int) -> None:
+        """Drop the state of ``step`` and all after it: what comes from a damaged one is trained again."""
+        self.settle()
+        self._forget([found for found, _ in self.saved() if found >= step])
+
+    def _forget(self, steps: list[int]) -> None:
+        """Pointers before bytes; bytes that a record or another state also holds stay."""
         s, a = t.run_states, t.attachments
-        for step, digest in self.saved()[keep:]:
+        for step, digest in [(step, digest) for step, digest in self.saved() if step in steps]:
             with self._state.registry.writing() as connection:
                 connection.execute(sa.delete(s).where(s.c.run_id == self._run_id, s.c.step == step))
                 needed = connection.execute(

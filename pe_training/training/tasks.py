@@ -12,7 +12,7 @@ import lightning
 import torch
 from torch.nn import functional
 
-from pe_training.manifests.schema import Hyperparameters
+from pe_training.manifests.schema import Manifest
 from pe_training.training.batches import Batch
 from pe_training.training.optimizer import adamw, clip
 from pe_training.training.schedule import learning_rate_factor
@@ -22,13 +22,15 @@ from pe_training.training.tokens import IGNORED
 class Task(lightning.LightningModule):
     """A model with its optimiser. ``lr_scale`` shrinks after rollbacks."""
 
-    def __init__(self, model: torch.nn.Module, *, hyperparameters: Hyperparameters, seed: int, lr_scale: float) -> None:
+    measures: tuple[str, ...] = ()  # what a task tells beside its loss
+
+    def __init__(self, model: torch.nn.Module, *, spec: Manifest, accumulation: int, rank: int, lr_scale: float) -> None:
         super().__init__()
         self.model = model
         self.strict_loading = False  # only what is trained is saved
-        self._h, self._seed, self._lr_scale = hyperparameters, seed, lr_scale
+        self._spec, self._h, self._accumulation, self._rank, self._lr_scale = spec, spec.hyperparameters, accumulation, rank, lr_scale
         self._step_loss = 0.0
-        self._tallied: dict[str, torch.Tensor] = {}
+        self._tallied = dict.fromkeys(self.measures, torch.zeros((), dtype=torch.float64))
         self._counted = 0
 
     def summed_loss(self, batch: Batch) -> tuple[torch.Tensor, float]:
@@ -40,28 +42,40 @@ class Task(lightning.LightningModule):
         summed, _ = self.summed_loss(batch)
         share = summed / batch["step_targets"]
         self._step_loss += float(share.detach())
-        return share * self._h.accumulation  # Lightning divides by it again
+        return share * (self._accumulation * self._spec.compute.ranks)  # Lightning divides by both again
 
     def take_step_loss(self) -> float:
-        """Mean loss in nats per target over the micro-batches since the last call."""
+        """Mean loss in nats per target over the micro-batches since the last call, of all ranks together."""
         loss, self._step_loss = self._step_loss, 0.0
-        return loss
+        return self.summed_over_ranks(loss)[0]
+
+    def summed_over_ranks(self, *values: float) -> list[float]:
+        """Each value summed over all ranks; the same answer on each."""
+        if self.trainer.world_size == 1:
+            return list(values)
+        summed = self.trainer.strategy.reduce(torch.tensor(values, dtype=torch.float64, device=self.device), reduce_op="sum")
+        assert isinstance(summed, torch.Tensor)
+        return [float(value) for value in summed]
 
     def tally(self, count: int, **sums: torch.Tensor) -> None:
         """Note sums over ``count`` targets of what a task measures beside its loss."""
         self._counted += count
         for name, value in sums.items():
-            self._tallied[name] = self._tallied.get(name, 0) + value.double()
+            self._tallied[name] = self._tallied[name].to(value.device) + value.double()
 
     def take_measures(self) -> dict[str, float]:
-        """Means per target of what was noted since the last call; empty for a task that measures its loss only."""
-        found = {name: float(value) / self._counted for name, value in self._tallied.items()}
-        self._tallied, self._counted = {}, 0
-        return found
+        """Means per target over all ranks of what was noted since the last call; empty for a task that measures its loss only."""
+        if not self.measures:
+            return {}
+        count, *sums = self.summed_over_ranks(float(self._counted), *(float(self._tallied[name]) for name in self.measures))
+        self._tallied, self._counted = dict.fromkeys(self.measures, torch.zeros((), dtype=torch.float64)), 0
+        return {name: value / count for name, value in zip(self.measures, sums, strict=True)}
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Random numbers of a step (dropout) depend on the seed and the step only, so resuming needs no random state."""
-        torch.manual_seed((self._seed << 32) + self.global_step * self._h.accumulation + batch_idx % self._h.accumulation)
+        per_rank, ranks = self._accumulation, self._spec.compute.ranks
+        number = (self.global_step * per_rank + batch_idx % per_rank) * ranks + self._rank
+        torch.manual_seed((self._spec.seed << 32) + number)
 
     def configure_optimizers(self) -> Any:
         """AdamW over what is trained, learning rate by step."""
@@ -98,7 +112,7 @@ class TextClassification(Task):
         if "weights" not in batch:
             return functional.cross_entropy(logits, batch["labels"], reduction="sum"), len(batch["labels"])
         losses = functional.cross_entropy(logits, batch["labels"], reduction="none")
-        return (losses * batch["weights"]).sum(), float(batch["targets"])
+        return (losses * batch["weights"]).sum(), float(batch["weights"].sum())
 
 
 def causal_loss(model: Any, batch: Batch) -> tuple[torch.Tensor, int]:

@@ -28,6 +28,8 @@ class Dialogue:
         """Tokens."""
         return len(self.ids)
 
+    tokens = length
+
     @property
     def targets(self) -> int:
         """Tokens that carry loss; the first token of a sequence never does."""

@@ -1,0 +1,155 @@
+"""Data-parallel training on one machine: a process a rank, which live and die together.
+
+The process that was asked to train holds the run's lock and starts the ranks; it never trains itself, so that it can still tell what
+happened when one of them is killed. The ranks find each other as torchrun's do, by the same variables, and
+``torchrun -m pe_training.training.rank RUN MANIFEST`` starts them across machines.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pe_training.core.errors import Kind, PeError
+from pe_training.settings import environment_of_a_part, inherited
+from pe_training.storage.state import State
+from pe_training.training.feed import FEED_FILE, Feed, read_feed
+from pe_training.training.process import LOG_FILE, rank_folder
+
+_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_LAUNCHER = "PE_LAUNCHER"
+_POLL_S = 0.05
+SAVE_GRACE_S = 170.0  # for the rank that writes, where all have agreed to end; less than what the target grants all of them
+CRASH_GRACE_S = 2.0  # for others to say what they saw when one is gone
+_AGREED = {Kind.STOPPED, Kind.BUDGET, Kind.DIVERGENCE}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which of how many processes this one is."""
+
+    rank: int = 0
+    ranks: int = 1
+    local_rank: int = 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is the one that writes."""
+        return self.rank == 0
+
+
+def place() -> Place:
+    """This process's, from the variables that torchrun and :func:`launch` set; alone without them."""
+    found = inherited(_VARIABLES)
+    if "RANK" not in found:
+        return Place()
+    return Place(rank=int(found["RANK"]), ranks=int(found["WORLD_SIZE"]), local_rank=int(found["LOCAL_RANK"]))
+
+
+def launcher() -> int | None:
+    """The process that started this rank, if it was :func:`launch`."""
+    found = inherited([_LAUNCHER])
+    return int(found[_LAUNCHER]) if found else None
+
+
+def launch(arguments: Sequence[str], *, ranks: int, state: State, feed: Feed) -> None:
+    """Run all ranks to their end. Raises the :class:`PeError` of the one that failed first; then none is left running."""
+    folder = state.settings.run_folder(arguments[0])
+    feeds = [_Listener(rank_folder(folder, rank)) for rank in range(ranks)]
+    with _children(arguments, ranks=ranks) as children, _passed_on(children):
+        failed = _wait(children, feeds, feed)
+    if failed is not None:
+        rank, code = failed
+        raise feeds[rank].error or _died(rank, code, log=str(rank_folder(folder, rank) / LOG_FILE))
+
+
+class _Listener:
+    """What one rank has said since it was started."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FEED_FILE
+        self._offset = self._path.stat().st_size if self._path.exists() else 0
+        self.error: PeError | None = None
+
+    def news(self) -> list[dict[str, Any]]:
+        """Events that are new."""
+        found = list(read_feed(self._path, offset=self._offset))
+        for self._offset, event in found:
+            if event["event"] == "error":
+                self.error = PeError.from_json(event["error"])
+        return [event for _, event in found]
+
+
+@contextmanager
+def _children(arguments: Sequence[str], *, ranks: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    port = _free_port()
+    children: list[subprocess.Popen[bytes]] = []
+    try:
+        for rank in range(ranks):
+            values = (rank, rank, ranks, ranks, "127.0.0.1", port)
+            place = {name: str(value) for name, value in zip(_VARIABLES, values, strict=True)} | {_LAUNCHER: str(os.getpid())}
+            command = [sys.executable, "-m", "pe_training.training.rank", *arguments]
+            children.append(subprocess.Popen(command, env=environment_of_a_part() | place, stdin=subprocess.DEVNULL))
+        yield children
+    finally:
+        for child in children:
+            child.kill()
+        for child in children:
+            child.wait()
+
+
+def _wait(children: Sequence[subprocess.Popen[bytes]], feeds: Sequence[_Listener], feed: Feed) -> tuple[int, int] | None:
+    """The rank that failed first, with its exit code, once all have ended or the others had time to; ``None`` if all did well."""
+    failed: tuple[int, int] | None = None
+    deadline = float("inf")
+    while True:
+        for event in feeds[0].news():
+            feed.tell(event["event"], event)
+        codes = [child.poll() for child in children]
+        if failed is None and any(codes):
+            failed = min(((rank, code) for rank, code in enumerate(codes) if code), key=lambda found: found[1])  # the killed one first
+            feeds[failed[0]].news()
+            agreed = feeds[failed[0]].error is not None and feeds[failed[0]].error.kind in _AGREED  # type: ignore[union-attr]
+            deadline = time.monotonic() + (SAVE_GRACE_S if agreed else CRASH_GRACE_S)
+        if all(code is not None for code in codes) or time.monotonic() > deadline:
+            return failed
+        time.sleep(_POLL_S)
+
+
+@contextmanager
+def _passed_on(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """While inside, a request to stop goes to every rank; they agree on the step at which they save."""
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        for child in children:
+            if child.poll() is None:
+                child.send_signal(number)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _died(rank: int, code: int, *, log: str) -> PeError:
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code} and gave no reason"
+    hint = "the other ranks were stopped; run the same command again: it continues from the last saved state"
+    return PeError(Kind.INFRASTRUCTURE, f"rank {rank} of the training {how}", where=log, hint=hint)

@@ -1,0 +1,79 @@
+"""Starts training processes in a third of a second: torch is imported once, and each process is a fork that has done nothing yet.
+
+``python -m pe_training_tests.faults.nursery`` reads ``HOME RUN MANIFEST`` lines and answers each with the pid of a process that is what
+``python -m pe_training.training RUN MANIFEST`` would be, then, when it has ended, with its exit code (negative: the signal).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pe_training_tests.training.runs import Prepared
+
+
+class Nursery:
+    """The caller's end."""
+
+    def __enter__(self) -> Self:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("PE_", "DAGSTER_"))}
+        environment |= {"HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        )
+        assert self._line() == "ready"
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._process.communicate()
+
+    def start(self, run: Prepared) -> int:
+        """The pid of a new training process."""
+        assert self._process.stdin
+        self._process.stdin.write(f"{run.home} {run.run} {run.manifest}\n")
+        return int(self._line())
+
+    def ended(self) -> int:
+        """Wait for the process that was started last; its exit code."""
+        return int(self._line())
+
+    def _line(self) -> str:
+        assert self._process.stdout
+        return self._process.stdout.readline().strip()
+
+
+def _main() -> None:
+    from pe_training.training import execute  # noqa: F401 - what takes the time
+    from pe_training.training.__main__ import train
+    from pe_training.training.process import run_process
+
+    _say("ready")
+    for line in sys.stdin:
+        home, run, manifest = line.split()
+        pid = os.fork()
+        if not pid:
+            os.setsid()
+            os.environ["PE_HOME"] = str(Path(home))
+            code = 70
+            try:
+                code = run_process([run, manifest], work=train)
+            except BaseException:  # noqa: BLE001 - a fork must not run on into the nursery's loop
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        _say(pid)
+        _say(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+def _say(word: object) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,93 @@
+"""Training runs without the graph around them: prepared in a home, started as the process that trains, read back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pe_training.core.config import parse_config
+from pe_training.datasets.accept import accept
+from pe_training.evaluation.suites import suite_prompts
+from pe_training.manifests.resolve import resolve
+from pe_training.manifests.schema import Manifest
+from pe_training.settings import SAMPLES, Settings
+from pe_training.storage.state import State
+from pe_training.training.events import events
+from pe_training.training.identity import plan_run
+from pe_training.training.record import Checkpoint
+
+RELEASE = SAMPLES / "releases" / "sample-dialogues" / "v2026-11-23"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run whose records are in a home."""
+
+    home: Path
+    run: str
+    manifest: str
+
+    @property
+    def state(self) -> State:
+        """The home's storage."""
+        return State(Settings(home=self.home))
+
+    @property
+    def command(self) -> list[str]:
+        """What the target would start."""
+        return [sys.executable, "-m", "pe_training.training", self.run, self.manifest]
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """The training process, a leader of its own session."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("PE_", "DAGSTER_"))}
+        environment |= {"PE_HOME": str(self.home), "HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0"}
+        return subprocess.Popen(self.command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
+
+    def finish(self) -> Checkpoint:
+        """Train to the end."""
+        assert self.start().wait(timeout=300) == 0, self.log
+        return self.checkpoint
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """What the run ended with."""
+        return self.state.registry.the_answer(self.run, Checkpoint)
+
+    @property
+    def complete(self) -> bool:
+        """Whether it has ended with a checkpoint."""
+        return self.state.registry.answer(self.run, Checkpoint) is not None
+
+    @property
+    def log(self) -> str:
+        """What the process wrote."""
+        path = self.home / "runs" / self.run / "process.log"
+        return path.read_text(errors="replace")[-4_000:] if path.exists() else ""
+
+    def happened(self) -> Iterator[str]:
+        """Kinds of the run's events, in order."""
+        return (kind for _, kind, _ in events(self.state, self.run))
+
+
+def manifest_with(text: str, *changes: tuple[str, str]) -> Manifest:
+    """A manifest from its text with some of it replaced; every change must find its place."""
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new)
+    return parse_config(text, Manifest, name="test.yaml")
+
+
+def prepare_run(home: Path, spec: Manifest, *, releases: Sequence[Path] = (RELEASE,)) -> Prepared:
+    """Accept the release, resolve the manifest and register both records of the run."""
+    state = State(Settings(home=home))
+    for release in releases:
+        accept(release, suites=suite_prompts(state.settings.suite_folder), state=state).sealed()
+    manifest = resolve(spec, state=state)
+    run = plan_run(manifest)
+    for record in (manifest, run):
+        state.registry.put(record)
+    return Prepared(home, run.id, manifest.id)
