@@ -37,6 +37,8 @@ def pin_parent(spec: Manifest, base: BaseModelPin, *, state: State) -> str | Non
     _require_same("base model", checkpoint["base"], base.content(), identifier)
     before, after = run["recipe"]["model"], spec.content()["model"]
     _require_same("adapter", _shape(before), _shape(after), identifier)
+    if spec.model.adapter and spec.model.base.startswith("scratch:"):  # whose random weights under the adapter come from the seed
+        _require_same("seed", run["recipe"]["seed"], spec.seed, identifier)
     _require_same("label", run["recipe"]["hyperparameters"].get("label"), spec.hyperparameters.label, identifier)
     return identifier
 
@@ -79,5 +81,5 @@ def _require_same(what: str, before: Any, after: Any, identifier: str) -> None:
 
 def _said(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_said(found)}" for key, found in value.items())
+        return ", ".join(f"{key} {_said(found)}" for key, found in sorted(value.items()))
     return "none" if value is None else str(value)

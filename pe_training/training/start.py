@@ -26,7 +26,8 @@ def start_model(manifest: ResolvedManifest, *, labels: list[str] | None, state: 
     if spec.model.parent:
         _take_over(model, spec.model.parent, labels=labels, state=state)
     if spec.hyperparameters.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        renamed = getattr(model, "activation_checkpointing_enable", None)  # its name from transformers 5.2x on
+        (renamed or model.gradient_checkpointing_enable)({"use_reentrant": False})
     if spec.compute.compile:
         _inner(model, labels).compile(dynamic=True)
     return model.train()  # a pretrained model comes without dropout, and Lightning leaves it so: a resumed run would train another model

@@ -135,6 +135,6 @@ def described(model: type[BaseModel], prefix: str = "") -> dict[str, str]:
 
 
 def test_a_batch_is_split_into_whole_forward_passes() -> None:
-    assert (read_manifest(SHIPPED[2]).name, read_manifest(SHIPPED[2]).hyperparameters.accumulation) == ("smoke", 2)
+    assert (read_manifest(SMOKE_PATH).name, read_manifest(SMOKE_PATH).hyperparameters.accumulation) == ("smoke", 2)
     assert parse_config(TUNED, Manifest, name="m.yaml").hyperparameters.micro == 2
     assert parse_config(TUNED, Manifest, name="m.yaml").hyperparameters.accumulation == 1
