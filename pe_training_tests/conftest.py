@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from pe_training_tests.e2e.chain import SMOKE, Ended, pe
+from pe_training_tests.postgres_server import PostgresServer, postgres_server
 from pe_training_tests.s3_server import S3Server, s3_server
 
 # Time is no property here: an example that syncs a file on a busy machine takes as long as it takes.
@@ -28,6 +29,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
 def own_home(finished: tuple[Path, Ended], tmp_path: Path) -> Path:
     """A copy of the finished home that a test may damage."""
     return Path(shutil.copytree(finished[0], tmp_path / "home", symlinks=True))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One PostgreSQL server for all tests that need one."""
+    with postgres_server() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     identity = {"name": "tests", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin", "Read", "Write", "List"]}
     config.write_text(json.dumps({"identities": [identity]}))
     (folder / "data").mkdir()
-    ports = _free_ports(9)
+    ports = free_ports(9)
     named = dict(zip(_PORTS, ports, strict=True))
     command = [
         weed, "server", "-dir", str(folder / "data"),
@@ -96,7 +96,8 @@ def _wait(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> None
             time.sleep(0.3)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports on which nobody listens."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for found in sockets:

@@ -7,6 +7,8 @@ from pydantic import Field
 from pe_training.core.records import Frozen
 from pe_training.datasets.rows import Count, Name
 
+MAX_SHOWN = 5  # reasons, in a line for people
+
 
 class OriginalFile(Frozen):
     """A file, or a folder that ``save_to_disk`` wrote, below the folder of the source."""
@@ -48,4 +50,11 @@ class Origin(Frozen):
 
 
 def _reasons(counts: dict[str, int]) -> str:
-    return f" ({', '.join(f'{reason}: {number:,}' for reason, number in sorted(counts.items()))})" if counts else ""
+    """The commonest ones."""
+    if not counts:
+        return ""
+    commonest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f"{reason}: {number:,}" for reason, number in commonest[:MAX_SHOWN]]
+    others = commonest[MAX_SHOWN:]
+    shown += [f"{len(others)} more reasons: {sum(number for _, number in others):,}"] if others else []
+    return f" ({', '.join(shown)})"

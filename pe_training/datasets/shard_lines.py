@@ -54,7 +54,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, bytes]]:
     number = 0
     try:
         with pq.ParquetFile(path) as file:
-            if _repeats(file.schema_arrow):
+            if repeats(file.schema_arrow):
                 raise UnreadableError(1, "a column of the Parquet file stands twice")
             for batch in file.iter_batches(batch_size=_BATCH_ROWS):
                 for row in batch.to_pylist(maps_as_pydicts="strict"):
@@ -67,12 +67,12 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, bytes]]:
         raise UnreadableError(number + 1, f"the Parquet file cannot be read ({type(error).__name__})") from None
 
 
-def _repeats(fields: Any) -> bool:
+def repeats(fields: Any) -> bool:
     """Whether a schema or a type of Arrow has two fields of one name side by side, of which a reader would see the last only."""
     import pyarrow as pa
 
     found = [fields.field(index) for index in range(len(fields) if isinstance(fields, pa.Schema) else fields.num_fields)]
-    return len({field.name for field in found}) < len(found) or any(_repeats(field.type) for field in found)
+    return len({field.name for field in found}) < len(found) or any(repeats(field.type) for field in found)
 
 
 def _without_nulls(value: Any) -> Any:

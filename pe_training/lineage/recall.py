@@ -59,10 +59,10 @@ def recall(state: State, selector: Selector, *, reason: str, actor: str) -> Reca
     """Recall what ``selector`` names, in one transaction. Raises not_found where no accepted version holds it, corrupt, input."""
     _require_reason(reason)
     for _ in range(_PATIENCE):
-        newest, found = _newest_version(state), holders(selector, state=state)
+        judged, found = _judgements(state), holders(selector, state=state)
         with state.registry.writing() as connection:
             lock_lineage_in(connection)
-            if connection.execute(_newest_query()).scalar() != newest:
+            if connection.execute(_judgements_query()).scalar_one() != judged:
                 continue  # a version was accepted while the shards were read: it may hold the data too
             values = {"kind": selector.kind, "value": selector.value, "reason": reason, "actor": actor, "at": stamp(now())}
             made = connection.execute(sa.insert(t.recalls).values(**values)).inserted_primary_key
@@ -192,13 +192,14 @@ def _owe_in(connection: sa.Connection, kind: str, severity: str, body: dict[str,
     connection.execute(sa.insert(t.owed_alerts).values(**values))
 
 
-def _newest_version(state: State) -> int | None:
+def _judgements(state: State) -> int:
     with state.registry.reading() as connection:
-        return connection.execute(_newest_query()).scalar()
+        return int(connection.execute(_judgements_query()).scalar_one())
 
 
-def _newest_query() -> sa.Select[Any]:
-    return sa.select(sa.func.max(t.releases.c.seq))
+def _judgements_query() -> sa.Select[Any]:
+    """How many there are, not the highest number: on PostgreSQL a row can be committed after one with a higher number."""
+    return sa.select(sa.func.count()).select_from(t.releases)
 
 
 def _require_reason(reason: str) -> None:

@@ -7,13 +7,14 @@ Records are write-once. Putting the same record again is free; putting a differe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from pe_training.core.clock import now, stamp
 from pe_training.core.config import suggest
@@ -26,6 +27,7 @@ from pe_training.storage.taints import inherit_in
 
 RecordT = TypeVar("RecordT", bound=Record)
 PAGE_ROWS = 50
+_INSERTS: dict[str, Callable[[sa.Table], sqlite.Insert | postgresql.Insert]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,15 +70,13 @@ class Registry:
     def put_in(self, connection: sa.Connection, record: Record) -> None:
         """As :meth:`put`, inside a transaction that also writes other facts."""
         assert type(record).from_json(record.to_json()) == record, f"{record.id} would not come back as it is"
-        existing = connection.execute(sa.select(t.records.c.id).where(t.records.c.id == record.id)).scalar()
-        if existing:
+        if self._is_stored(connection, record):
             return
-        self._refuse_second_answer(connection, record)
-        connection.execute(
-            sa.insert(t.records).values(
-                id=record.id, kind=record.kind, key=record.key(), label=record.label(), body=record.to_json(), created_at=stamp(now())
-            )
-        )
+        values = {"id": record.id, "kind": record.kind, "key": record.key(), "label": record.label(), "body": record.to_json()}
+        insert = _INSERTS[connection.dialect.name](t.records).values(**values, created_at=stamp(now())).on_conflict_do_nothing()
+        if not connection.execute(insert).rowcount:  # where two may write at once: this one has waited for the other's commit
+            assert self._is_stored(connection, record)
+            return
         for role, parent in record.parents().items():
             connection.execute(sa.insert(t.edges).values(child=record.id, role=role, parent=parent))
         inherit_in(connection, record.id)  # after the links: see taints.py
@@ -198,14 +198,18 @@ class Registry:
             raise PeError(Kind.CORRUPT, f"{row.id} does not match its content", where=row.id, hint="restore the registry from a backup")
         return record
 
-    def _refuse_second_answer(self, connection: sa.Connection, record: Record) -> None:
-        if record.key() is None:
-            return
+    def _is_stored(self, connection: sa.Connection, record: Record) -> bool:
+        """Raises conflict where another record answers its key."""
         r = t.records.c
+        if connection.execute(sa.select(r.id).where(r.id == record.id)).scalar():
+            return True
+        if record.key() is None:
+            return False
         other = connection.execute(sa.select(r.id).where(r.kind == record.kind, r.key == record.key())).scalar()
         if other:
             message = f"{short(other)} already answers this question; {short(record.id)} differs and is not kept"
             raise PeError(Kind.CONFLICT, message, where=other, hint="answers are write-once: change the inputs to ask a new question")
+        return False
 
 
 def parse_record(text: str, model: type[RecordT], *, where: str) -> RecordT:

@@ -79,7 +79,7 @@ def execute(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     job = _prepare(run, manifest, state=state, feed=feed, here=here)
     if here.leads:
-        record_event(state, run.id, "resumed" if job.states.newest_intact() else "started")
+        record_event(state, run.id, "started" if job.states.newest_intact() is None else "resumed")
     status = "failed"
     try:
         checkpoint = _train(job)

@@ -67,8 +67,8 @@ def test_records_that_do_not_fit_are_one_error_with_counts_places_and_no_text(tm
     assert refused.stderr == (
         "error: notes.jsonl:3: notes is not what was declared, and nothing of it was taken: 3 records read, 2 converted, 0 dropped, 1 "
         "refused (messages.*.role: is not a known role: 1)\n"
-        "  hint: notes.jsonl:3 messages.0.role: is not a known role; known: user, human, client, patient, seeker, assistant, bot, gpt, "
-        "therapist, counselor, counsellor, supporter, system\n"
+        "  hint: look at notes.jsonl:3 messages.0.role; known: user, human, client, patient, seeker, assistant, bot, gpt, therapist, "
+        "counselor, counsellor, supporter, system\n"
     )
     assert pe("dataset", "check", path, *DECLARED, "--json", home=tmp_path / "home").json["error"]["kind"] == "refused"
 

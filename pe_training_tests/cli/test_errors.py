@@ -161,8 +161,8 @@ def test_help_lists_every_verb_and_answers_at_once(home: Path) -> None:
             "  hint: write it like sqlite:////folder/registry.sqlite or postgresql+psycopg2://user@host/name\n",
         ),
         (
-            {"PE_DATABASE_URL": "postgresql+psycopg2://user:secret@127.0.0.1:1/x"},
-            "error: PE_DATABASE_URL: no driver for postgresql+psycopg2 is installed\n"
+            {"PE_DATABASE_URL": "postgresql+pg8000://user:secret@127.0.0.1:1/x"},
+            "error: PE_DATABASE_URL: no driver for postgresql+pg8000 is installed\n"
             "  hint: install the driver that the URL names, or unset PE_DATABASE_URL to use SQLite\n",
         ),
         (

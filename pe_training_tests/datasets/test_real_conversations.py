@@ -6,22 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from pe_training.datasets.accept import accept
 from pe_training.datasets.read import read_rows, verify_dataset
 from pe_training.settings import SAMPLES, Settings
 from pe_training.storage.state import State
 from pe_training_tests.datasets.samples import SUITES
 from pe_training_tests.releases import build_release, make_row
+from pe_training_tests.shared_data import SHARED_DATA, needs_shared_data
 
-CONVERSATIONS = Path(__file__).parents[3] / "shared" / "data" / "vera_mh_conversations.jsonl"
-pytestmark = pytest.mark.skipif(not CONVERSATIONS.exists(), reason="the shared third-party data is not on this machine")
+pytestmark = needs_shared_data
 
 
 def real_rows() -> list[dict[str, Any]]:
     """Every conversation up to the last reply; personas are kept apart by split."""
-    found = [json.loads(line) for line in CONVERSATIONS.read_text(encoding="utf-8").splitlines()]
+    found = [json.loads(line) for line in (SHARED_DATA / "vera_mh_conversations.jsonl").read_text(encoding="utf-8").splitlines()]
     personas = sorted({row["labels"]["persona"] for row in found})
     split_of = {persona: "test" if i % 5 == 0 else "val" if i % 5 == 1 else "train" for i, persona in enumerate(personas)}
     rows = []

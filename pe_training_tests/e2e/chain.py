@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,3 +68,30 @@ def smoke_with(folder: Path, *changes: tuple[str, str]) -> Path:
     path = folder / "manifest.yaml"
     path.write_text(text)
     return path
+
+
+def wait_for_step(home: Path, step: int) -> None:
+    """Return once a run in ``home`` has done ``step`` steps."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for feed in home.glob("runs/run_*/progress.jsonl"):
+            for line in feed.read_text().splitlines():
+                event = json.loads(line) if line.endswith("}") else {}
+                if event.get("event") == "train" and event["step"] >= step:
+                    return
+        time.sleep(0.02)
+    raise AssertionError(f"no step {step} within two minutes")
+
+
+def training_process(home: Path) -> int:
+    """The process that trains in ``home``."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().split(b"\0")
+                variables = (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            if b"pe_training.training" in line and f"PE_HOME={home}".encode() in variables:
+                return int(entry.name)
+    raise AssertionError("the training process is not there")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sqlite3
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pe_training_tests.e2e.chain import SMOKE, Ended, pe, smoke_with, start
+from pe_training_tests.e2e.chain import SMOKE, Ended, pe, smoke_with, start, training_process, wait_for_step
 
 pytestmark = pytest.mark.slow
 
@@ -50,9 +49,9 @@ def test_a_run_that_is_killed_midway_continues_to_the_same_checkpoint(
     finished: tuple[Path, Ended], tmp_path: Path, number: signal.Signals
 ) -> None:
     process = start("run", SMOKE, home=tmp_path)
-    _wait_for_step(tmp_path, 12)
+    wait_for_step(tmp_path, 12)
     if number is signal.SIGKILL:  # the power is gone for all of them
-        os.kill(_training_process(tmp_path), signal.SIGKILL)
+        os.kill(training_process(tmp_path), signal.SIGKILL)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode != 0
@@ -66,7 +65,7 @@ def test_a_run_that_is_killed_midway_continues_to_the_same_checkpoint(
 
 def test_a_second_run_of_the_same_manifest_while_one_is_under_way_is_told_so(tmp_path: Path) -> None:
     process = start("run", SMOKE, home=tmp_path)
-    _wait_for_step(tmp_path, 1)
+    wait_for_step(tmp_path, 1)
     second = pe("run", SMOKE, home=tmp_path)
     process.communicate(timeout=200)
     assert second.code == 3
@@ -119,28 +118,3 @@ def test_the_registry_holds_no_conversation_text(finished: tuple[Path, Ended]) -
 def _flipped(data: bytes) -> bytes:
     middle = len(data) // 2
     return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
-
-
-def _wait_for_step(home: Path, step: int) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        for feed in home.glob("runs/run_*/progress.jsonl"):
-            for line in feed.read_text().splitlines():
-                event = json.loads(line) if line.endswith("}") else {}
-                if event.get("event") == "train" and event["step"] >= step:
-                    return
-        time.sleep(0.02)
-    raise AssertionError(f"no step {step} within two minutes")
-
-
-def _training_process(home: Path) -> int:
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                line = (entry / "cmdline").read_bytes().split(b"\0")
-                variables = (entry / "environ").read_bytes()
-            except OSError:
-                continue
-            if b"pe_training.training" in line and f"PE_HOME={home}".encode() in variables:
-                return int(entry.name)
-    raise AssertionError("the training process is not there")

@@ -10,15 +10,15 @@ import pytest
 
 from pe_training_tests.e2e.chain import pe, smoke_with
 from pe_training_tests.releases import build_release, make_row
+from pe_training_tests.shared_data import SHARED_DATA, needs_shared_data
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not DATA.is_dir(), reason="the real data is not beside this checkout")]
+pytestmark = [pytest.mark.slow, needs_shared_data]
 SPLITS = {"train": "train", "dev": "val", "val": "val", "validation": "val", "test": "test"}
 
 
 def test_counselling_dialogues_go_from_release_to_decision(tmp_path: Path) -> None:
     rows, seen = [], set()
-    for line in (DATA / "counsel_chat.jsonl").read_text().splitlines():
+    for line in (SHARED_DATA / "counsel_chat.jsonl").read_text().splitlines():
         found = json.loads(line)
         turns = [(turn["role"], turn["content"]) for turn in found["messages"]]
         key = tuple(sorted(content.strip().lower() for _, content in turns))

@@ -50,7 +50,10 @@ def _local(given: str, *, into: Path, version: str | None) -> Path:
     if "://" not in given:
         path = Path(given)
     elif given.startswith("file://"):
-        path = Path(unquote(urlsplit(given).path))
+        parts = urlsplit(given)
+        if parts.netloc not in ("", "localhost"):
+            raise PeError(Kind.INPUT, "names another machine", where=given, hint="write a path, or file:// and a path that begins with /")
+        path = Path(unquote(parts.path))
     else:
         path = fetch(given, into=into, version=version)
     if not path.exists():
@@ -66,17 +69,20 @@ def _declared(path: Path, said: dict[str, Any], *, into: Path) -> Path:
 
 
 def _export(path: Path, said: dict[str, Any], *, where: str, into: Path) -> Path:
-    version = version_in(path.name) if path.is_file() else said.get("version")
-    folder = path.parent if path.is_file() and version else path
+    stated = version_in(path.name) if path.is_file() else None
+    version = stated or said.get("version")
+    folder = path.parent if stated else path
     if not (version or semver_versions(folder)) or not folder.is_dir():
         hint = (
             f"give a folder with {MANIFEST}, a declaration ({DECLARATIONS[0]}), a folder that save_to_disk wrote, or {', '.join(FORMATS)}"
         )
         raise PeError(Kind.INPUT, f"no {MANIFEST} here, and nothing else that is read", where=str(path), hint=hint)
     _refuse_flags(said, allowed=("name", "version"), where=where, message="is a semver export, whose rows say the rest")
+    if stated and said.get("version", stated) not in (stated, stated.removeprefix("v")):
+        raise PeError(Kind.INPUT, f"is the manifest of {stated}: version {said['version']} was given", where=where, hint=_SAYS_ALL)
     export = read_semver_export(folder, version=version)
-    stated = export.manifest.other.get("dataset_name")
-    name = said.get("name") or (stated if isinstance(stated, str) else folder.absolute().name.lower().replace("_", "-"))
+    title = export.manifest.other.get("dataset_name")
+    name = said.get("name") or (title if isinstance(title, str) else folder.absolute().name.lower().replace("_", "-"))
     if not re.match(NAME, name):
         hint = "give a name with --name: lower-case letters, digits, hyphens"
         raise PeError(Kind.INPUT, "the export does not say the name of its dataset", where=str(export.manifest_path), hint=hint)

@@ -28,7 +28,7 @@ from pe_training.datasets.release_manifest import HoldoutEntry
 from pe_training.datasets.rows import Row, is_rfc3339
 from pe_training.storage.durable import new_folder
 
-CONVERTER = 1  # one more whenever the same source gives other rows than before
+CONVERTER = 2  # one more whenever the same source gives other rows than before
 FOLDER = "converted"
 _KEY_DIGITS = 12
 _HOLDOUTS: TypeAdapter[dict[str, HoldoutEntry]] = TypeAdapter(dict[str, HoldoutEntry])

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from pydantic import ValidationError
-
 from pe_training.core.ids import digest_file
 from pe_training.core.progress import Meter
-from pe_training.datasets.complaints import complaint
 from pe_training.datasets.intake.semver import SemverExport, SemverFile, digest_problems
 from pe_training.datasets.intake.tally import Converted
 from pe_training.datasets.parse import NotARowError, parse_row
@@ -31,7 +28,8 @@ def read_export_rows(export: SemverExport) -> Iterator[Converted]:
     tables = [file for file in export.files if file.is_parquet]
     main, copies = (lines, tables) if lines else (tables, [])
     meter = Meter("converting", sum(file.path.stat().st_size for file in export.files))
-    of_main, of_copies = _Copy(), _Copy()
+    of_main: Counter[bytes] = Counter()  # which rows a copy holds and how often, whatever their order
+    of_copies: Counter[bytes] = Counter()
     for file in main:
         yield from _read(file, of_main, meter)
     for file in copies:
@@ -41,34 +39,20 @@ def read_export_rows(export: SemverExport) -> Iterator[Converted]:
         yield from _missing(of_copies, of_main, names=[file.entry.name for file in main])
 
 
-class _Copy:
-    """Which rows one copy holds and how often, whatever their order."""
-
-    def __init__(self) -> None:
-        self.rows: Counter[bytes] = Counter()
-
-    def add(self, line: bytes) -> None:
-        try:
-            self.rows[parse_row(line).digest] += 1
-        except NotARowError:
-            self.rows[line] += 1
-
-
-def _missing(there: _Copy, here: _Copy, *, names: list[str]) -> Iterator[Converted]:
-    if missing := (there.rows - here.rows).total():
+def _missing(there: Counter[bytes], here: Counter[bytes], *, names: list[str]) -> Iterator[Converted]:
+    if missing := (there - here).total():
         message = f"lacks {missing:,} rows that the other copy of the export holds"
         yield _file_problem(", ".join(names), check="manifest_counts", field="", message=message)
 
 
-def _read(file: SemverFile, copy: _Copy, meter: Meter) -> Iterator[Converted]:
+def _read(file: SemverFile, seen: Counter[bytes], meter: Meter) -> Iterator[Converted]:
     rows = 0
     try:
         for number, line in shard_lines(file.path):
             rows += 1
             meter.add(len(line))
-            copy.add(line)
             where = f"{file.entry.name}:{number}"
-            yield Converted(where=where, outcome=_row(line, where=where))
+            yield Converted(where=where, outcome=_row(line, seen, where=where))
     except UnreadableError as error:
         yield _file_problem(f"{file.entry.name}:{error.number}", check="schema", field="", message=error.message)
     if rows != file.entry.row_count:
@@ -84,12 +68,13 @@ def _size_problems(export: SemverExport) -> Iterator[Problem]:
             yield Problem(check="shard_digests", where=file.entry.name, field="size_bytes", message=message)
 
 
-def _row(line: bytes, *, where: str) -> Row | Problem:
+def _row(line: bytes, seen: Counter[bytes], *, where: str) -> Row | Problem:
+    """The row, whose digest is then ``seen``, or what is wrong with it."""
     try:
-        return Row.model_validate_json(line)
-    except ValidationError as error:
-        field, message = complaint(error, Row)
-        return Problem(check="schema", where=where, field=field, message=message)
+        seen[parse_row(line).digest] += 1
+    except NotARowError as error:
+        return Problem(check="schema", where=where, field=error.field, message=error.message)
+    return Row.model_validate_json(line)
 
 
 def _file_problem(where: str, *, check: str, field: str, message: str) -> Converted:

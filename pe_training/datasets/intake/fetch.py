@@ -38,6 +38,11 @@ class _Plan:
     texts: dict[str, bytes] = field(default_factory=dict)  # lists that were read already
     files: dict[str, RemoteFile] = field(default_factory=dict)
 
+    @property
+    def silent(self) -> bool:
+        """Whether the store does not say, of some file, if it has changed since."""
+        return any(found.mark is None for found in self.files.values())
+
     def read(self, name: str, *, max_bytes: int = MAX_LIST_BYTES) -> bytes:
         """A list, which is then part of the copy."""
         self.texts[name] = self.remote.read(name, max_bytes=max_bytes)
@@ -61,15 +66,13 @@ def fetch(url: str, *, into: Path, version: str | None = None) -> Path:
     lists = {name: digest_bytes(data) for name, data in plan.texts.items()}
     key = digest_json({"url": plan.remote.shown, "opened": plan.opened, "lists": lists, "files": marks})
     copy = into / FOLDER / key.removeprefix("sha256:")[:_KEY_DIGITS]
-    if copy.exists() and any(found.mark is None for found in plan.files.values()):
-        with world_errors(copy):
-            shutil.rmtree(copy)  # such a store does not say whether a file has changed since
-    if not copy.exists():
+    if plan.silent or not copy.exists():
         _copy(plan, copy)
     return copy / plan.prefix / plan.opened
 
 
 def _copy(plan: _Plan, copy: Path) -> None:
+    """Make a copy, wholly; one of that name from before stays until then."""
     meter = Meter("fetching", sum(found.size_bytes or 0 for found in plan.files.values()))
     with new_folder(copy) as writing:
         folder = writing / plan.prefix
@@ -79,6 +82,9 @@ def _copy(plan: _Plan, copy: Path) -> None:
                 (folder / name).write_bytes(data)
         for name, found in plan.files.items():
             plan.remote.copy(name, folder / name, expected=found, meter=meter)
+        if plan.silent and copy.exists():
+            with world_errors(copy):
+                shutil.rmtree(copy)
 
 
 def _plan(url: str, *, version: str | None) -> _Plan:

@@ -106,10 +106,15 @@ def _nothing_to_learn(dialogue: _Dialogue, format: Format, labels: Mapping[str, 
     if any(not turn.content.strip() for turn in turns):
         return BLANK_TURN
     if format == "labelled_text":
-        return BLANK_LABEL if any(isinstance(label, str) and not label.strip() for label in (labels or {}).values()) else None
+        return BLANK_LABEL if any(map(_has_blank, (labels or {}).values())) else None
     if not any(turn.role == "assistant" for turn in turns):
         return NO_ASSISTANT
     return SAME_ANSWERS if dialogue.rejected == dialogue.messages[-1] else None
+
+
+def _has_blank(label: Label) -> bool:
+    names = label if isinstance(label, dict) else [label] if isinstance(label, str) else []
+    return any(not name.strip() for name in names)
 
 
 def _up_to_the_last_answer(messages: tuple[Message, ...]) -> tuple[Message, ...]:

@@ -6,6 +6,7 @@ A saved ``Dataset`` is ``state.json`` and the Arrow stream files that it lists, 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,12 @@ from pydantic_core import PydanticSerializationError, to_json
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_file, digest_json
 from pe_training.datasets.intake.plain_paths import plain_path
-from pe_training.datasets.shard_lines import MAX_ROW_BYTES, UnreadableError
+from pe_training.datasets.shard_lines import MAX_ROW_BYTES, TOO_LONG, UnreadableError, repeats
 
 STATE = "state.json"
 SPLITS = "dataset_dict.json"
-_BATCH_ROWS = 1_000
+_BATCH_ROWS = 100  # Arrow packs equal texts into one, so that a small file may hold rows beyond any memory
+_END = b"\xff\xff\xff\xff\x00\x00\x00\x00"  # of a stream; pyarrow takes a file that was cut between two batches for whole
 _JSON_OBJECT: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
 _FILES: TypeAdapter[list[dict[str, str]]] = TypeAdapter(list[dict[str, str]])
 _NAMES: TypeAdapter[list[str]] = TypeAdapter(list[str])
@@ -87,18 +89,26 @@ def arrow_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     number = 0
     try:
         with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as reader:
+            if repeats(reader.schema):
+                raise UnreadableError(1, "a column of the Arrow file stands twice")
             for batch in reader:
                 for start in range(0, batch.num_rows, _BATCH_ROWS):
                     for row in batch.slice(start, _BATCH_ROWS).to_pylist(maps_as_pydicts="strict"):
                         number += 1
                         line = to_json(row, inf_nan_mode="constants")
                         if len(line) > MAX_ROW_BYTES:
-                            raise UnreadableError(
-                                number, f"the row is longer than {MAX_ROW_BYTES >> 20} MiB; the rest of the file is not read"
-                            )
+                            raise UnreadableError(number, TOO_LONG)
                         yield number, line
+        if not _ends(path):
+            raise UnreadableError(number + 1, "the Arrow file has no end mark: it was cut, or is older than 2019")
     except (pa.ArrowException, PydanticSerializationError, OSError, ValueError, KeyError) as error:
         raise UnreadableError(number + 1, f"the Arrow file cannot be read ({type(error).__name__})") from None
+
+
+def _ends(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-len(_END), os.SEEK_END)
+        return file.read() == _END
 
 
 def _data_files(read: Callable[[str], bytes], prefix: str, *, where: str) -> list[str]:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_file
 from pe_training.core.progress import Meter
+from pe_training.datasets.complaints import RepeatedKeyError, may_repeat_keys, refuse_repeated_keys
 from pe_training.datasets.intake.formats import Dropped, convert
 from pe_training.datasets.intake.hf_folder import arrow_files, arrow_lines, folder_digest, is_hf_folder
 from pe_training.datasets.intake.plain_paths import plain_path
@@ -104,6 +105,10 @@ def _file_rows(listed: _Listed, source: Source, meter: Meter) -> Iterator[Conver
 def _outcome(line: bytes, source: Source, *, where: str, stated_split: str | None) -> Row | Dropped | Problem:
     try:
         record = from_json(line, allow_inf_nan=False)
+        if may_repeat_keys(line, written=to_json(record)):
+            refuse_repeated_keys(line)
+    except RepeatedKeyError as error:
+        return Problem(check="schema", where=where, field="", message=str(error))
     except ValueError:
         return Problem(check="schema", where=where, field="", message="is not valid JSON")
     if not isinstance(record, dict):

@@ -18,7 +18,9 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.core.progress import Meter
 from pe_training.storage.durable import world_errors
 
-_MARKS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created", "md5Checksum")
+_MARKS = (  # as the stores name them; the sooner the better
+    "ETag", "etag", "Content-MD5", "md5Checksum", "Digest", "mtime", "LastModified", "Last-Modified", "last_modified", "updated", "created",
+)  # fmt: skip
 _PACKAGES = {
     "s3": "s3fs",
     "s3a": "s3fs",
@@ -103,7 +105,7 @@ class Remote:
         return data
 
     def copy(self, name: str, to: Path, *, expected: RemoteFile, meter: Meter) -> None:
-        """A local copy of a file, at most as long as ``expected``. Raises busy where it has changed, not_found, infrastructure."""
+        """A local copy of a file. Raises busy where it has changed, not_found, infrastructure."""
         from fsspec.callbacks import Callback
 
         class Counting(Callback):  # type: ignore[misc]  # fsspec is not typed
@@ -148,6 +150,8 @@ def _require_plain(url: str) -> None:
         raise PeError(Kind.INPUT, "is not a plain URL", where=shown_url(url), hint="use a URL such as s3://bucket/folder")
     if "@" in parts.netloc:
         raise PeError(Kind.INPUT, "the URL holds a user name or password", where=shown_url(url), hint=_ENVIRONMENT)
+    if {".", ".."} & set(url.split("/")):
+        raise PeError(Kind.INPUT, "the URL has a part . or ..", where=shown_url(url), hint="write the folder that is meant")
     if not parts.netloc and not parts.path.strip("/"):
         raise PeError(Kind.INPUT, "names no folder or file", where=shown_url(url), hint="use a URL such as s3://bucket/folder")
 

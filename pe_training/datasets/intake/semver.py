@@ -17,7 +17,7 @@ from pe_training.core.config import suggest
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_file
 from pe_training.core.records import Frozen
-from pe_training.datasets.complaints import complaint
+from pe_training.datasets.complaints import RepeatedKeyError, complaint, refuse_repeated_keys
 from pe_training.datasets.intake.plain_paths import plain_path
 from pe_training.datasets.intake.source import Sha256
 from pe_training.datasets.release_manifest import FORMATS
@@ -128,6 +128,9 @@ def parse_semver_manifest(data: bytes, *, version: str, where: str) -> SemverMan
     path = where
     try:
         body = _OBJECT.validate_json(data)
+        refuse_repeated_keys(data)
+    except RepeatedKeyError as error:
+        raise _wrong(path, "", str(error)) from None
     except ValidationError:
         raise _wrong(path, "", "is not a JSON object") from None
     stated = body.pop("version", version)

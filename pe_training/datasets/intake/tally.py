@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,7 +34,7 @@ class Tally:
         self._dropped: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._files: Counter[str] = Counter()
-        self._places: list[Problem] = []
+        self._first: dict[str, Problem] = {}  # reason -> its first place
 
     def add(self, item: Converted) -> Converted:
         """Count ``item`` and hand it on."""
@@ -45,23 +44,25 @@ class Tally:
         elif isinstance(item.outcome, Dropped):
             _count(self._dropped, item.outcome.reason)
         else:
-            _count(self._refused if item.about == "row" else self._files, _reason(item.outcome))
-            if len(self._places) < MAX_PLACES:
-                self._places.append(item.outcome)
+            reason = _reason(item.outcome)
+            _count(self._refused if item.about == "row" else self._files, reason)
+            if len(self._first) < MAX_PLACES:
+                self._first.setdefault(reason, item.outcome)
         return item
 
     @property
     def whole(self) -> bool:
         """Whether nothing was refused."""
-        return not self._places
+        return not self._first
 
     def refusal(self, *, name: str) -> PeError:
-        """The error for a source of which anything was refused: all counts by reason, and the first places."""
-        assert self._places
-        first, *others = (_place(problem) for problem in self._places)
-        more = f"; then {'; '.join(others)}" if others else ""
+        """The error for a source of which anything was refused: counts by reason, where to look first for each, and every help once."""
+        problems = list(self._first.values())
+        assert problems
+        helps = dict.fromkeys(part for problem in problems for part in problem.message.split("; ")[1:])
+        places = ", ".join(f"{problem.where} {problem.field}".strip() for problem in problems)
         message = f"{name} is not what was declared, and nothing of it was taken: {self.conversion().summary}"
-        return PeError(Kind.REFUSED, message, where=self._places[0].where, hint=f"{first}{more}")
+        return PeError(Kind.REFUSED, message, where=problems[0].where, hint="; ".join((f"look at {places}", *helps)))
 
     def conversion(self) -> Conversion:
         """What was counted so far."""
@@ -70,23 +71,11 @@ class Tally:
         return Conversion(read=read, converted=self._converted, cut=self._cut, **counts)
 
 
-def count(items: Iterable[Converted]) -> Conversion:
-    """The tally of a whole stream, which is read to its end."""
-    tally = Tally()
-    for item in items:
-        tally.add(item)
-    return tally.conversion()
-
-
 def _reason(problem: Problem) -> str:
     """Field and message without the indexes, which differ from record to record."""
     field = ".".join("*" if part.isdigit() else part for part in problem.field.split("."))
     message = problem.message.partition(";")[0]
     return f"{field}: {message}" if field else message
-
-
-def _place(problem: Problem) -> str:
-    return f"{problem.where} {problem.field}: {problem.message}" if problem.field else f"{problem.where}: {problem.message}"
 
 
 def _count(counter: Counter[str], reason: str) -> None:

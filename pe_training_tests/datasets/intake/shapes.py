@@ -6,12 +6,14 @@ import contextlib
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from pe_training.datasets.conversion import Conversion
 from pe_training.datasets.intake.source import Source
+from pe_training.datasets.intake.tally import Converted, Tally
 
 WORDS = "the words of a client"  # must never be in a message
 QUESTION, ANSWER = "I cannot sleep before exams.", "That sounds tiring. What keeps you awake?"
@@ -51,7 +53,9 @@ def quiet_datasets() -> Iterator[Any]:
         yield datasets
 
 
-def shared_data() -> Path | None:
-    """The folder of real third-party data beside this checkout or one of the folders above it."""
-    found = (above / "shared" / "data" for above in Path(__file__).resolve().parents)
-    return next((folder for folder in found if folder.is_dir()), None)
+def counted(items: Iterable[Converted]) -> Conversion:
+    """The tally of a whole stream, which is read to its end."""
+    tally = Tally()
+    for item in items:
+        tally.add(item)
+    return tally.conversion()

@@ -63,6 +63,24 @@ def test_every_shape_is_brought(tmp_path: Path, format: str) -> None:
     assert (head.manifest.conversion.format, head.manifest.total_conversations) == (format, 1)
 
 
+def test_a_file_url_with_a_host_is_not_taken_for_another_path(tmp_path: Path) -> None:
+    folder = sample_release(tmp_path / "in")
+    assert bring(f"file://localhost{folder}", into=tmp_path / "home") == folder
+    for given in ("file://notes.jsonl", f"file://elsewhere{folder}"):
+        with pytest.raises(PeError, match="names another machine") as caught:
+            bring(given, into=tmp_path / "home")
+        assert (caught.value.kind, caught.value.where) == (Kind.INPUT, given)
+
+
+def test_a_version_beside_the_manifest_of_another_is_refused(tmp_path: Path) -> None:
+    manifest = export_of(tmp_path / "night-talks", sample_rows()) / "manifest_v1.2.0.json"
+    for version in ("1.2.0", "v1.2.0"):
+        assert read_head(bring(str(manifest), into=tmp_path / "home", flags={"version": version})).version == "v1.2.0"
+    with pytest.raises(PeError, match=r"is the manifest of v1\.2\.0: version v1\.3\.0 was given") as caught:
+        bring(str(manifest), into=tmp_path / "home", flags={"version": "v1.3.0"})
+    assert caught.value.kind is Kind.INPUT
+
+
 def test_an_export_is_named_by_its_folder_its_manifest_or_a_flag(tmp_path: Path) -> None:
     folder = export_of(tmp_path / "night_talks", sample_rows())
     stating = export_of(tmp_path / "Export 7", sample_rows(), dataset_name="day-talks")

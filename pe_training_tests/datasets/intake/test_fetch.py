@@ -6,6 +6,7 @@ import functools
 import hashlib
 import http.server
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -181,6 +182,9 @@ WRONG = [
     ("nope://store/x", Kind.INPUT, "nope://store/x"),
     ("gs://store/x", Kind.INPUT, "gs://store/x"),
     ("s3://", Kind.INPUT, "s3://"),
+    ("memory://store/..", Kind.INPUT, "memory://store/.."),
+    ("memory://store/../..", Kind.INPUT, "memory://store/../.."),
+    ("memory://store/../x", Kind.INPUT, "memory://store/../x"),
     ("simplecache::s3://store/x", Kind.INPUT, None),
     ("s3://key:secret-7f3a@store/x", Kind.INPUT, "s3://store/x"),
     ("https://secret-7f3a@store/x?sig=secret-7f3a", Kind.INPUT, "https://store/x"),
@@ -228,7 +232,7 @@ def test_a_signed_web_address_is_read_and_its_signature_kept_nowhere(web: str, t
     write_lines(tmp_path / "web" / "notes.jsonl", chats(4))
     found = bring(f"{web}/{NAME}/{VERSION}?sig=secret-7f3a", into=tmp_path / "home")
     assert release_digest(found) == release_digest(tmp_path / "web" / NAME / VERSION)
-    for records in (4, 5):  # this server does not say what changes, so it is asked again
+    for records in (4, 5):
         write_lines(tmp_path / "web" / "notes.jsonl", chats(records))
         notes = bring(f"{web}/notes.jsonl?sig=secret-7f3a", into=tmp_path / "home", flags={"format": "chat"})
         assert read_head(notes).manifest.total_conversations == records
@@ -237,6 +241,36 @@ def test_a_signed_web_address_is_read_and_its_signature_kept_nowhere(web: str, t
     assert "7f3a" not in str(error)
     texts = b"".join(path.read_bytes() for path in (tmp_path / "home").rglob("*") if path.is_file())
     assert b"7f3a" not in texts
+
+
+def test_a_web_file_is_fetched_again_when_its_time_differs(web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_lines(tmp_path / "web" / "notes.jsonl", chats(4))
+    url = f"{web}/notes.jsonl?sig=secret-7f3a"
+    first = fetch(url, into=tmp_path / "home")
+    with monkeypatch.context() as patch:
+        patch.setattr(Remote, "copy", None)  # nothing is copied a second time
+        assert fetch(url, into=tmp_path / "home") == first
+    os.utime(path, (0, 1_000_000_000))
+    assert fetch(url, into=tmp_path / "home") != first
+
+
+def test_a_web_server_that_tells_no_time_is_asked_again_and_the_copy_before_stays_until_the_next_is_whole(
+    web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Quiet.send_header
+    monkeypatch.setattr(Quiet, "send_header", lambda self, name, value: name == "Last-Modified" or real(self, name, value))
+    path = write_lines(tmp_path / "web" / "notes.jsonl", chats(4))
+    url = f"{web}/notes.jsonl?sig=secret-7f3a"
+    first = fetch(url, into=tmp_path / "home").read_bytes()
+    path.write_bytes(first.replace(b"please", b"PLEASE"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Remote, "copy", lambda *_, **more: (_ for _ in ()).throw(PeError(Kind.INFRASTRUCTURE, "the network is away")))
+        with pytest.raises(PeError, match="the network is away"):
+            fetch(url, into=tmp_path / "home")
+    (copy,) = (tmp_path / "home").rglob("notes.jsonl")
+    assert copy.read_bytes() == first
+    assert fetch(url, into=tmp_path / "home").read_bytes() == path.read_bytes()
+    assert len(list((tmp_path / "home" / "fetched").iterdir())) == 1
 
 
 # S3, by a real server

@@ -152,6 +152,8 @@ DROPPED: list[tuple[str, dict[str, Any], str]] = [
     ("labelled_text", {"text": "", "label": 1}, BLANK_TURN),
     ("labelled_text", {"text": ANSWER, "context": "", "label": 1}, BLANK_TURN),
     ("labelled_text", {"text": ANSWER, "label": " "}, BLANK_LABEL),
+    ("labelled_text", {"text": ANSWER, "label": ["calm", " "]}, BLANK_LABEL),
+    ("labelled_text", {"text": ANSWER, "label": {"mood": ""}}, BLANK_LABEL),
 ]
 
 

@@ -20,12 +20,13 @@ from pe_training.datasets.conversion import Conversion
 from pe_training.datasets.intake.formats import NO_ASSISTANT, Dropped
 from pe_training.datasets.intake.read_source import read_source_rows
 from pe_training.datasets.intake.source import source_for
-from pe_training.datasets.intake.tally import MAX_REASONS, OTHER_REASONS, Converted, Tally, count
+from pe_training.datasets.intake.tally import MAX_REASONS, OTHER_REASONS, Converted, Tally
 from pe_training.datasets.report import Problem
 from pe_training.datasets.rows import Row
-from pe_training_tests.datasets.intake.shapes import WORDS, quiet_datasets, shared_data, source_of, write_lines
+from pe_training_tests.datasets.intake.shapes import WORDS, counted, quiet_datasets, source_of, write_lines
 from pe_training_tests.datasets.samples import SUITES, fresh_state
 from pe_training_tests.releases import build_release
+from pe_training_tests.shared_data import SHARED_DATA, needs_shared_data
 
 CHATS: list[dict[str, Any]] = [
     {"id": f"c{number}", "messages": [{"role": "human", "content": f"Question {number}?"}, {"role": "bot", "content": "Tell me more."}]}
@@ -56,7 +57,7 @@ def test_json_lines_gzip_parquet_and_a_saved_folder_give_the_same_rows(tmp_path:
     assert found == [[f"Question {n}?", "Tell me more."] for n in range(7)] * 4
     assert [item.where for item in items[::7]] == ["a.jsonl:1", "b.jsonl.gz:1", "c.parquet:1", "d/data-00000-of-00003.arrow:1"]
     assert rows(items)[-1].metadata.source_key == "notes/d/data-00002-of-00003.arrow#c6"
-    assert count(read_source_rows(tmp_path, source)) == Conversion(read=28, converted=28, dropped={}, refused={}, files={})
+    assert counted(read_source_rows(tmp_path, source)) == Conversion(read=28, converted=28, dropped={}, refused={}, files={})
 
 
 def test_a_dict_of_splits_keeps_them(tmp_path: Path) -> None:
@@ -74,8 +75,8 @@ def test_splits_of_unknown_names_must_be_declared(tmp_path: Path) -> None:
     with quiet_datasets() as datasets:
         datasets.DatasetDict({"train_sft": datasets.Dataset.from_list(CHATS[:1])}).save_to_disk(tmp_path / "saved")
     path = tmp_path / "saved"
-    assert count(read_source_rows(path, source_for(path, format="chat"))).refused == {"the name of the split's folder is not a split": 1}
-    assert count(read_source_rows(path, source_for(path, format="chat", split="train"))).converted == 1
+    assert counted(read_source_rows(path, source_for(path, format="chat"))).refused == {"the name of the split's folder is not a split": 1}
+    assert counted(read_source_rows(path, source_for(path, format="chat", split="train"))).converted == 1
 
 
 def test_nested_columns_of_a_saved_folder_are_read(tmp_path: Path) -> None:
@@ -93,8 +94,8 @@ def test_reading_does_not_import_the_library_that_wrote_it(tmp_path: Path) -> No
     code = (
         "import sys; from pathlib import Path; from pe_training.datasets.intake.source import source_for;"
         "from pe_training.datasets.intake.read_source import read_source_rows;"
-        "from pe_training.datasets.intake.tally import count; p = Path(sys.argv[1]);"
-        "assert 'pyarrow' not in sys.modules; n = count(read_source_rows(p, source_for(p, format='chat'))).converted;"
+        "p = Path(sys.argv[1]);"
+        "assert 'pyarrow' not in sys.modules; n = len(list(read_source_rows(p, source_for(p, format='chat'))));"
         "sys.exit(0 if n == 7 and 'datasets' not in sys.modules and 'pyarrow' in sys.modules else 1)"
     )
     root = Path(__file__).parents[3]
@@ -118,12 +119,22 @@ def test_what_is_wrong_has_its_place_and_never_the_text(tmp_path: Path) -> None:
         "list the field under 'ignore' of the source to leave it out",
     ]
     assert items[4] == Converted(where="notes.jsonl:6", outcome=Dropped(NO_ASSISTANT))
-    conversion = count(items)
+    conversion = counted(items)
     assert conversion.summary == (
         "7 records read, 1 converted, 1 dropped (no assistant turn: 1), 5 refused (is not valid JSON: 2, messages.*.role: is not a known "
         "role: 1, must be a JSON object: 1, weight: is not a field of the format: 1)"
     )
     assert WORDS not in str(problems(items)) + conversion.summary
+
+
+@pytest.mark.parametrize("key", ['"messages"', '"mess\\u0061ges"'])
+def test_a_key_that_stands_twice_is_refused_and_not_read_once(tmp_path: Path, key: str) -> None:
+    text = json.dumps(CHATS[0])
+    write_lines(tmp_path / "notes.jsonl", [text, f"{text[:-1]}, {key}: []}}", text.replace('"content"', '"content": "x", "content"', 1)])
+    assert problems(list(read_source_rows(tmp_path, source_of("chat")))) == [
+        "schema notes.jsonl:2 : the key 'messages' stands twice in one object",
+        "schema notes.jsonl:3 : the key 'content' stands twice in one object",
+    ]
 
 
 def test_a_file_that_is_not_what_was_declared_is_a_problem_of_the_file(tmp_path: Path) -> None:
@@ -135,7 +146,7 @@ def test_a_file_that_is_not_what_was_declared_is_a_problem_of_the_file(tmp_path:
         "manifest_counts notes.jsonl rows: declares 8 rows and has 7",
     ]
     assert [item.about for item in items] == ["file", *["row"] * 7, "file"]
-    assert count(items).summary == (
+    assert counted(items).summary == (
         "7 records read, 7 converted, 0 dropped, 2 wrong files (rows: declares 8 rows and has 7: 1, sha256: is not the declared digest: 1)"
     )
 
@@ -162,6 +173,32 @@ def test_a_damaged_file_is_read_as_far_as_it_goes(tmp_path: Path, kind: str) -> 
     assert len(rows(items)) == len(items) - 1 < 3500
 
 
+@pytest.mark.parametrize("rows_left", [1_000, 2_000, 3_500], ids=["one batch", "two batches", "all but the end mark"])
+def test_an_arrow_file_that_was_cut_between_two_batches_is_not_taken_for_whole(tmp_path: Path, rows_left: int) -> None:
+    with quiet_datasets() as datasets:
+        datasets.Dataset.from_list(CHATS * 500).save_to_disk(tmp_path / "saved")
+    arrow = tmp_path / "saved" / "data-00000-of-00001.arrow"
+    with pa.OSFile(str(arrow)) as file, pa.ipc.open_stream(file) as reader:
+        rows_read = 0
+        while rows_read < rows_left:
+            rows_read += reader.read_next_batch().num_rows
+        end = file.tell()
+    arrow.write_bytes(arrow.read_bytes()[:end])
+    items = list(read_source_rows(tmp_path / "saved", source_for(tmp_path / "saved", format="chat")))
+    message = "the Arrow file has no end mark: it was cut, or is older than 2019"
+    assert problems(items) == [f"schema saved/data-00000-of-00001.arrow:{rows_left + 1} : {message}"]
+
+
+def test_an_arrow_file_with_a_column_twice_is_not_read(tmp_path: Path) -> None:
+    with quiet_datasets() as datasets:
+        datasets.Dataset.from_list([{"text": "x", "label": 1}]).save_to_disk(tmp_path / "saved")
+    table = pa.table([pa.array(["x"]), pa.array(["y"]), pa.array([1])], names=["text", "text", "label"])
+    with pa.OSFile(str(tmp_path / "saved" / "data-00000-of-00001.arrow"), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    items = list(read_source_rows(tmp_path / "saved", source_for(tmp_path / "saved", format="labelled_text")))
+    assert problems(items) == ["schema saved/data-00000-of-00001.arrow:1 : a column of the Arrow file stands twice"]
+
+
 @pytest.mark.parametrize("kind", ["jsonl", "arrow"])
 def test_a_long_file_is_never_in_memory_at_once(tmp_path: Path, kind: str) -> None:
     records = [{"prompt": f"{number} " + "word " * 400, "response": "Tell me more."} for number in range(8_000)]
@@ -175,7 +212,7 @@ def test_a_long_file_is_never_in_memory_at_once(tmp_path: Path, kind: str) -> No
     next(iter(read_source_rows(path, source)))  # what is imported on the way is not counted
     tracemalloc.start()
     try:
-        conversion = count(read_source_rows(path, source))
+        conversion = counted(read_source_rows(path, source))
         peak_bytes = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -240,13 +277,21 @@ def test_a_saved_folder_that_is_damaged_is_refused(tmp_path: Path, state: str, m
     assert (caught.value.kind, caught.value.message) == (Kind.INPUT, message)
 
 
-def test_a_tally_keeps_a_hundred_reasons() -> None:
+def test_a_tally_keeps_a_hundred_reasons_and_tells_five() -> None:
     tally = Tally()
     for number in range(MAX_REASONS + 50):
         problem = Problem(check="schema", where=f"f:{number}", field=f"labels.k{number}", message="is not a label")
         assert tally.add(Converted(where=problem.where, outcome=problem)).outcome is problem
     refused = tally.conversion().refused
     assert (len(refused), refused[OTHER_REASONS], sum(refused.values())) == (MAX_REASONS + 1, 50, MAX_REASONS + 50)
+    error = tally.refusal(name="notes")
+    assert error.message == (
+        "notes is not what was declared, and nothing of it was taken: 150 records read, 0 converted, 0 dropped, 150 refused "
+        "(other reasons: 50, labels.k0: is not a label: 1, labels.k10: is not a label: 1, labels.k11: is not a label: 1, "
+        "labels.k12: is not a label: 1, "
+        "96 more reasons: 96)"
+    )
+    assert error.hint == "look at f:0 labels.k0, f:1 labels.k1, f:2 labels.k2, f:3 labels.k3, f:4 labels.k4"
 
 
 def accepted_or_why(tmp_path: Path, **declared: Any) -> set[str]:
@@ -284,41 +329,35 @@ REAL: dict[str, tuple[str, int, dict[str, int], dict[str, int]]] = {  # file -> 
     "vera_mh_conversations": ("chat", 105, {}, {}),
     "wiki_toxicity": ("labelled_text", 1492, {}, {}),
 }
-DATA = shared_data()
-on_real_data = pytest.mark.skipif(DATA is None, reason="the shared third-party data is not on this machine")
 
 
-@on_real_data
+@needs_shared_data
 def test_every_real_file_has_its_format() -> None:
-    assert DATA is not None
-    assert {path.stem for path in DATA.glob("*.jsonl")} == set(REAL)
+    assert {path.stem for path in SHARED_DATA.glob("*.jsonl")} == set(REAL)
 
 
-@on_real_data
+@needs_shared_data
 @pytest.mark.parametrize("name", REAL)
 def test_real_files_are_read_and_the_counts_add_up(name: str) -> None:
-    assert DATA is not None
     declared, converted, dropped, refused = REAL[name]
-    path = DATA / f"{name}.jsonl"
+    path = SHARED_DATA / f"{name}.jsonl"
     lines = len(path.read_bytes().splitlines())
-    conversion = count(read_source_rows(path, source_for(path, format=declared)))
+    conversion = counted(read_source_rows(path, source_for(path, format=declared)))
     assert conversion == Conversion(read=lines, converted=converted, dropped=dropped, refused=refused, files={})
     assert converted + sum(dropped.values()) + sum(refused.values()) == lines
 
 
-@on_real_data
+@needs_shared_data
 @pytest.mark.parametrize(("name", "ignore"), [("bbq", ["choices", "answer_info", "stereotyped_groups"]), ("crows_pairs", ["text_b"])])
 def test_real_files_with_more_columns_are_read_without_the_ones_that_are_ignored(name: str, ignore: list[str]) -> None:
-    assert DATA is not None
-    path = DATA / f"{name}.jsonl"
-    conversion = count(read_source_rows(path, source_for(path, format="labelled_text", ignore=ignore)))
+    path = SHARED_DATA / f"{name}.jsonl"
+    conversion = counted(read_source_rows(path, source_for(path, format="labelled_text", ignore=ignore)))
     assert conversion.converted == conversion.read == {"bbq": 3000, "crows_pairs": 1508}[name]
 
 
-@on_real_data
+@needs_shared_data
 def test_real_rows_keep_their_splits_labels_and_stated_licence() -> None:
-    assert DATA is not None
-    path = DATA / "failed_esconv.jsonl"
+    path = SHARED_DATA / "failed_esconv.jsonl"
     given = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     found = rows(list(read_source_rows(path, source_for(path, format="chat"))))
     for record, row in zip(given, found, strict=True):

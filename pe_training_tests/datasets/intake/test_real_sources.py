@@ -14,11 +14,10 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.datasets.intake.bring import bring
 from pe_training.evaluation.suites import suite_prompts
 from pe_training.settings import SAMPLES
-from pe_training_tests.datasets.intake.shapes import shared_data
 from pe_training_tests.datasets.samples import report_on
+from pe_training_tests.shared_data import SHARED_DATA, needs_shared_data
 
-DATA = shared_data()
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(DATA is None, reason="the shared third-party data is not on this machine")]
+pytestmark = [pytest.mark.slow, needs_shared_data]
 DECLARED = {"family": "mental_health_datasets", "pii_status": "none_detected", "language": "en"}
 
 
@@ -61,15 +60,13 @@ NOTHING_TO_LEARN = {"aipsy_scenarios": "chat"}  # client turns only: prompts for
 
 
 def brought(name: str, into: Path, **more: object) -> Path:
-    assert DATA is not None
     stated = TABLE[name]
     ignore = {"ignore": stated.ignore} if stated.ignore else {}
-    return bring(str(DATA / f"{name}.jsonl"), into=into, flags={"format": stated.format, **DECLARED, **ignore, **more})
+    return bring(str(SHARED_DATA / f"{name}.jsonl"), into=into, flags={"format": stated.format, **DECLARED, **ignore, **more})
 
 
 def test_the_table_has_every_file() -> None:
-    assert DATA is not None
-    assert {path.stem for path in DATA.glob("*.jsonl")} == TABLE.keys() | NOTHING_TO_LEARN.keys()
+    assert {path.stem for path in SHARED_DATA.glob("*.jsonl")} == TABLE.keys() | NOTHING_TO_LEARN.keys()
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -84,9 +81,8 @@ def test_a_real_set_is_converted_whole_and_fails_for_the_stated_reasons(name: st
 
 @pytest.mark.parametrize("name", NOTHING_TO_LEARN)
 def test_a_real_set_without_an_answer_is_refused_with_its_counts(name: str, tmp_path: Path) -> None:
-    assert DATA is not None
     with pytest.raises(PeError) as caught:
-        bring(str(DATA / f"{name}.jsonl"), into=tmp_path, flags={"format": NOTHING_TO_LEARN[name], **DECLARED})
+        bring(str(SHARED_DATA / f"{name}.jsonl"), into=tmp_path, flags={"format": NOTHING_TO_LEARN[name], **DECLARED})
     assert caught.value.kind is Kind.REFUSED
     assert caught.value.message == (
         "no record holds anything to learn from: 20 records read, 0 converted, 20 dropped (no assistant turn: 20)"

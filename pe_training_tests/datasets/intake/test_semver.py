@@ -59,6 +59,12 @@ def test_its_rows_are_ordinary_rows_and_both_files_hold_the_same(tmp_path: Path)
     assert len(jsonl) == 3
 
 
+def test_a_manifest_that_lists_one_name_twice_is_refused(tmp_path: Path) -> None:
+    path = write_export(tmp_path) / "manifest_v1.2.0.json"
+    path.write_text(path.read_text().replace("dataset_v1.2.0.parquet", "dataset_v1.2.0.jsonl"))
+    assert refusal(tmp_path).message == "the key 'dataset_v1.2.0.jsonl' stands twice in one object"
+
+
 def test_a_file_that_changed_is_named(tmp_path: Path) -> None:
     export = read_semver_export(write_export(tmp_path))
     export.files[0].path.write_text("{}\n")

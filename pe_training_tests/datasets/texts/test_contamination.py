@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -11,13 +10,12 @@ from hypothesis import strategies as st
 
 from pe_training.datasets.texts.contamination import SuiteIndex
 from pe_training_tests.datasets.texts import planted
+from pe_training_tests.shared_data import SHARED_DATA, needs_shared_data
 
 LONG = "My sister stopped answering after the funeral and now I count every hour that passes without a single word from her side"
 SHORT = "What would you do with a stolen afternoon"
 TINY = "Are you human"
 INDEX = SuiteIndex.build({"grief": [LONG], "leisure": [SHORT], "identity": [TINY, "Hello"]}, threshold=0.8)
-
-SHARED = Path(__file__).parents[4] / "shared" / "data"
 
 
 @pytest.mark.parametrize(
@@ -91,10 +89,10 @@ def test_no_suites_find_nothing() -> None:
     assert SuiteIndex.build({}, threshold=0.8).look(LONG) is None
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="the shared third-party data is not on this machine")
+@needs_shared_data
 def test_real_suites_find_themselves_and_leave_the_sample_release_clean() -> None:
     suites = ("simple_safety_tests", "vera_crisis_first3", "cbt_bench", "eq_bench_v2")
-    prompts = {suite: [row["text"] for row in planted.lines(SHARED / f"{suite}.jsonl")] for suite in suites}
+    prompts = {suite: [row["text"] for row in planted.lines(SHARED_DATA / f"{suite}.jsonl")] for suite in suites}
     index = SuiteIndex.build(prompts, threshold=0.8)
     rows = planted.sample_messages()
     assert sum(index.look_row(row) is not None for row in rows) == 0

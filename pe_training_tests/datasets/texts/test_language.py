@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from pe_training.datasets.texts.language import LANGUAGES, detect
 from pe_training_tests.datasets.texts import planted
+from pe_training_tests.shared_data import SHARED_DATA, needs_shared_data
 
-SHARED = Path(__file__).parents[4] / "shared" / "data" / "counsel_chat.jsonl"
 SAID = {
     "en": "I keep putting off my exams and every evening I promise myself that tomorrow will be different.",
     "es": "Llevo semanas sin dormir bien y no sé cómo decírselo a mi familia sin preocuparlos demasiado.",
@@ -47,8 +45,8 @@ def test_the_sample_release_is_english() -> None:
     assert sum(code is None for code in found) == 0
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="the shared third-party data is not on this machine")
+@needs_shared_data
 def test_real_counselling_in_english_is_english() -> None:
-    rows = [row["messages"] for row in planted.lines(SHARED)][:500]
+    rows = [row["messages"] for row in planted.lines(SHARED_DATA / "counsel_chat.jsonl")][:500]
     found = [detect(message["content"]) for row in rows for message in row]
     assert sum(code is not None and code[0] != "en" for code in found) <= len(found) // 200

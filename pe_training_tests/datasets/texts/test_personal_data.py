@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -14,8 +13,8 @@ from pe_training.datasets.texts.personal_data import findings as findings_with
 from pe_training.datasets.texts.redaction import redacted_share
 from pe_training_tests.datasets.samples import shipped_policy
 from pe_training_tests.datasets.texts import planted
+from pe_training_tests.shared_data import SHARED_DATA, needs_shared_data
 
-SHARED = Path(__file__).parents[4] / "shared" / "data" / "counsel_chat.jsonl"
 PHONES = shipped_policy().phone_book
 
 PLANTED = [
@@ -147,10 +146,10 @@ def test_the_sample_release_has_none() -> None:
     assert sum(redacted_share(content) for row in rows for _, content in row) == 0
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="the shared third-party data is not on this machine")
+@needs_shared_data
 def test_real_counselling_has_the_telephone_numbers_of_practices_and_nothing_else() -> None:
     """Some answers are signed with the number of a practice: those are real findings. No other kind fires on 2,129 rows."""
-    rows = [row["messages"] for row in planted.lines(SHARED)]
+    rows = [row["messages"] for row in planted.lines(SHARED_DATA / "counsel_chat.jsonl")]
     fired = Counter(kind for row in rows for kind in findings("\n".join(message["content"] for message in row)))
     assert set(fired) == {"phone"}
     assert fired["phone"] <= 20
