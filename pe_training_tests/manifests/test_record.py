@@ -65,12 +65,10 @@ DECIDES: dict[str, object] = {  # option -> another value
     "model.parent": "ck_" + "1" * 32,
     "hyperparameters.label": "crisis_type",
     "seed": 18,
-    "compute.devices": 1,
+    "compute.devices": 2,
     "compute.precision": "bf16-mixed",
     "compute.compile": True,
     "checkpoints.every_steps": 6,
-    "checkpoints.every_minutes": 31.0,
-    "checkpoints.keep_last": 3,
     "recovery.on_spike": "rollback",
     "recovery.spike_factor": 3.0,
     "recovery.lr_factor": 0.4,
@@ -80,6 +78,13 @@ DOES_NOT_DECIDE: dict[str, object] = {
     "compute.instance": "h100-80",  # the class of hardware is the run's, as it is found there
     "compute.max_hours": 2.0,  # a run that was stopped goes on to the same weights
     "compute.stop_margin_minutes": 2.0,
+    "compute.workers": 2,
+    "compute.silence_minutes": 6.0,
+    "compute.stall_minutes": 61.0,
+    "compute.retries": 3,
+    "compute.interruptible": True,
+    "checkpoints.every_minutes": 31.0,  # when and how long states are kept
+    "checkpoints.keep_last": 3,
     "budget.max_cost_usd": 2.0,
     "evaluation.suites": ["accuracy", "safety"],
     "evaluation.baseline": "none",
