@@ -120,7 +120,7 @@ class Settings(BaseSettings):
 # What a child process may see of its caller: where programs are, which devices, and the credentials of a mirror and of S3.
 PASSED_ON = (
     "PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "PYTHONPATH", "CUDA_VISIBLE_DEVICES", "HF_HOME",
-    "WANDB_API_KEY", "WANDB_BASE_URL",
+    "GOMP_SPINCOUNT", "WANDB_API_KEY", "WANDB_BASE_URL",
     "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE",
     "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_CA_BUNDLE",
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ from pe_training_tests.s3_server import S3Server, s3_server
 # Time is no property here: an example that syncs a file on a busy machine takes as long as it takes.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+# Two tests share two cores: a thread that spins for work while the other's waits costs both five times the time.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 @pytest.fixture(scope="session")

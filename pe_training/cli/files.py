@@ -67,8 +67,24 @@ def _parse(path: Path) -> str:
     if found is None:
         hint = suggest(version, [name for name, _ in models.values()])
         raise PeError(Kind.INPUT, f"unknown apiVersion {version!r}", where=str(path), hint=hint)
-    parse_config(text, models[found][1], name=str(path))
+    parsed = parse_config(text, models[found][1], name=str(path))
+    if found == "manifest":
+        _check_manifest(parsed, path)
     return found
+
+
+def _check_manifest(parsed: BaseModel, path: Path) -> None:
+    """What the rates say against it."""
+    from pe_training.costs.rates import load_rates
+    from pe_training.manifests.needs import require_instance
+    from pe_training.manifests.schema import Manifest
+    from pe_training.settings import Settings
+
+    assert isinstance(parsed, Manifest)
+    try:
+        require_instance(parsed, load_rates(Settings().rates_file))
+    except PeError as error:
+        raise PeError(error.kind, error.message, where=f"{path}: {error.where}", hint=error.hint) from None
 
 
 def _line(result: dict[str, Any]) -> str:

@@ -22,6 +22,8 @@ POLL_S = 0.2
 LINE_EVERY_S = 10
 _TITLES = {
     "load": "loading the model",
+    "reference": "asking the reference model",
+    "refer": "reference answers",
     "train": "training",
     "validate": "held-out loss",
     "generate": "asking the model",
@@ -105,7 +107,7 @@ class _Watcher:
         kind = event["event"]
         if kind == "done" and "checkpoint" in event:
             self._offsets.setdefault(event["checkpoint"], _end(self._folders / event["checkpoint"]))
-        elif kind in {"train", "validate", "generate"}:
+        elif kind in {"refer", "train", "validate", "generate"}:
             title = event.get("title") or _TITLES[kind]
             self._bar(title, completed=event["step"], total=event["total"], numbers=_numbers(event))
         elif kind == "phase" and event["name"] in _TITLES and event["name"] != "train":

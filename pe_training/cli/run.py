@@ -82,10 +82,13 @@ def _make(manifest: ResolvedManifest, chain: Chain, *, state: State) -> Chain:
     from pe_training.manifests.plan import admit
     from pe_training.promotion.chain import chain_of
     from pe_training.storage.locks import exclusive
+    from pe_training.training.needs import require_machine
 
     lock = state.settings.root / "locks" / f"{manifest.id}.lock"
     with exclusive(lock, busy=f"a run of {manifest.spec.name!r} with this manifest is already under way"):
         admit(manifest, run_id=chain.run.id, state=state)
+        if chain.checkpoint is None:
+            require_machine(manifest.spec)
         state.registry.put(manifest)
         if chain.checkpoint is not None:
             note("the checkpoint exists already: not trained again")

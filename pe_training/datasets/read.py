@@ -34,13 +34,14 @@ class SealedRow:
     messages: list[dict[str, str]]
     labels: dict[str, Any]
     group: dict[str, str]
+    rejected: list[dict[str, str]] | None = None  # of a preference pair: the answer that was not preferred to the last message
 
 
 def read_rows(dataset: DatasetVersion, split: str, *, state: State) -> list[SealedRow]:
     """Rows of a split in canonical order, from verified bytes. Raises input for an unknown split, corrupt for damaged bytes."""
     if split not in dataset.splits:
         raise PeError(Kind.INPUT, f"{dataset.name} has no split {split!r}", where=dataset.id, hint=suggest(split, dataset.splits))
-    columns = ["row_digest", "family", "messages", "labels", "group"]
+    columns = ["row_digest", "family", "messages", "labels", "group", "rejected"]
     return [
         SealedRow(
             row_digest=row["row_digest"],
@@ -48,6 +49,7 @@ def read_rows(dataset: DatasetVersion, split: str, *, state: State) -> list[Seal
             messages=row["messages"],
             labels=json.loads(row["labels"]),
             group=json.loads(row["group"]),
+            rejected=row.get("rejected"),
         )
         for shard in dataset.shards
         if shard.split == split

@@ -14,6 +14,7 @@ from pe_training.manifests.record import ResolvedManifest
 from pe_training.manifests.resolve import read_manifest, resolve
 from pe_training.promotion.inputs import check_inputs
 from pe_training.training.identity import plan_run
+from pe_training.training.needs import require_machine
 from pe_training.views.markdown import plan_markdown
 
 training_partitions = dg.DynamicPartitionsDefinition(name="training_run")
@@ -31,6 +32,7 @@ def training_plan(context: dg.AssetExecutionContext, store: Store) -> dg.Materia
     manifest = state.registry.get(context.partition_key, ResolvedManifest)
     policy = check_inputs(manifest, state=state)
     run = plan_run(manifest)
+    require_machine(manifest.spec)
     plan = make_plan(manifest, run_id=run.id, state=state)
     state.registry.put(run)
     return dg.MaterializeResult(

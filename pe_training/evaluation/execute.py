@@ -78,7 +78,7 @@ def _ask(suite: Suite, manifest: ResolvedManifest, model: AskedModel, *, state: 
     kept = part(rows, identity=lambda row: row.row_digest, stratum=lambda row: row.family, size=size, seed=spec.seed)
     use = suite_use(manifest.suites[name], [row.row_digest for row in kept], available=len(rows))
     dialogues: list[Dialogue] = []
-    if spec.task == "causal_lm":
+    if spec.model_task == "causal_lm":
         encoded = [encode_dialogue(model.tokenizer, row.messages, max_length=spec.hyperparameters.max_length) for row in kept]
         pairs = [(row, dialogue) for row, dialogue in zip(kept, encoded, strict=True) if dialogue is not None]
         if not pairs:

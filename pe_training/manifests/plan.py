@@ -14,9 +14,10 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.core.records import Frozen
 from pe_training.costs.ledger import spent
 from pe_training.costs.rates import load_rates, price
-from pe_training.datasets.gate import require_trainable
+from pe_training.datasets.gate import require_trainable, require_untainted
 from pe_training.datasets.record import DatasetVersion
 from pe_training.manifests.base_models import locate
+from pe_training.manifests.needs import require_instance
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.manifests.schema import Manifest
 from pe_training.storage.state import State
@@ -71,9 +72,12 @@ def make_plan(manifest: ResolvedManifest, *, run_id: str, state: State) -> Plan:
     """The plan of a resolved manifest, whose run has the id ``run_id``. Raises input for an instance without a price, refused."""
     spec = manifest.spec
     rates = load_rates(state.settings.rates_file)
+    require_instance(spec, rates)
     price(rates, instance=spec.compute.instance, duration_s=0)  # an unknown instance is an error even where no time can be told
     dataset = state.registry.get(spec.dataset.version, DatasetVersion)
     require_trainable(dataset, state=state, route="plan", subject=run_id)
+    if spec.model.parent:
+        require_untainted(spec.model.parent, state=state, route="plan")
     model = locate(spec.model)
     tokens = _tokens(spec)
     speed = rates.instance(spec.compute.instance)

@@ -21,15 +21,16 @@ class ResolvedManifest(Record):
 
     kind: ClassVar[str] = "mf"
 
-    spec: Manifest  # dataset.version holds the ds_ id
+    spec: Manifest  # dataset.version holds the ds_ id, model.parent the ck_ id
     base: BaseModelPin
     suites: dict[str, str]  # suite name -> digest of its files
     policy: str  # digest of the policy file
     inputs: tuple[Attachment, ...]  # policies/<name>.yaml and suites/<name>/<file>, as they were when this was resolved
 
     def parents(self) -> dict[str, str]:
-        """The dataset version."""
-        return {"dataset": self.spec.dataset.version}
+        """The dataset version, and the checkpoint that the run starts from."""
+        parent = self.spec.model.parent
+        return {"dataset": self.spec.dataset.version} | ({"parent": parent} if parent else {})
 
     def files(self) -> Sequence[Attachment]:
         """The policy and the suites."""
@@ -47,6 +48,7 @@ class ResolvedManifest(Record):
         return {key: spec[key] for key in keys} | {
             "checkpoints": kept,
             "precision": self.spec.compute.precision,
+            "compile": self.spec.compute.compile,
             "ranks": self.spec.compute.ranks,
             "base": self.base.content(),
         }

@@ -16,6 +16,7 @@ from pe_training.datasets.accept import resolve_version
 from pe_training.datasets.gate import require_trainable
 from pe_training.datasets.record import DatasetVersion
 from pe_training.manifests.base_models import locate
+from pe_training.manifests.parent import pin_parent
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.manifests.schema import Manifest
 from pe_training.settings import Settings
@@ -36,9 +37,14 @@ def resolve(spec: Manifest, *, state: State) -> ResolvedManifest:
     suites = {name: _suite_files(name, state.settings) for name in sorted(spec.evaluation.suites)}
     named = {f"policies/{policy.name}": policy} | {f"suites/{name}/{file.name}": file for name, files in suites.items() for file in files}
     inputs = state.artifacts.attach(named)
+    base = locate(spec.model).pin
+    pinned = {
+        "dataset": spec.dataset.model_copy(update={"version": dataset.id}),
+        "model": spec.model.model_copy(update={"parent": pin_parent(spec, base, state=state)}),
+    }
     return ResolvedManifest(
-        spec=spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"version": dataset.id})}),
-        base=locate(spec.model).pin,
+        spec=spec.model_copy(update=pinned),
+        base=base,
         suites={name: _folder_digest(inputs, f"suites/{name}/") for name in suites},
         policy=next(file.digest for file in inputs if file.path.startswith("policies/")),
         inputs=inputs,

@@ -10,6 +10,8 @@ from pe_training.core.records import LATER, Growing
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="lower-case letters, digits and hyphens")]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0)]
+Task = Literal["causal_lm", "text_classification", "preference"]
 SUITES = ("accuracy", "safety", "fairness", "therapeutic")
 SuiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
@@ -19,7 +21,7 @@ class DatasetRef(Growing):
 
     name: Name
     version: str = Field(default="latest", description="'latest', a release version such as v2026-11-23, or a ds_ id")
-    mixture: dict[str, Annotated[float, Field(gt=0)]] = Field(default={}, description="weight per source family; empty: as the rows fall")
+    mixture: dict[str, Positive] = Field(default={}, description="weight per source family; empty: as the rows fall")
 
 
 class Adapter(Growing):
@@ -55,6 +57,11 @@ class ModelRef(Growing):
     revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$", description="commit of a hub model")
     adapter: Adapter | None = None
     quantization: Quantization | None = None
+    parent: str | None = Field(
+        default=None,
+        pattern=r"^(ck_[0-9a-f]+|[a-z0-9][a-z0-9-]{0,62}@[a-z]+)$",
+        description="checkpoint whose weights the run starts from: a ck_ id, or LINE@stage for what holds that stage now",
+    )
 
     @model_validator(mode="after")
     def _pinned(self) -> Self:
@@ -63,6 +70,23 @@ class ModelRef(Growing):
         if self.quantization and not self.adapter:
             raise ValueError("a quantized base cannot be trained itself; add an adapter")
         return self
+
+
+class Dpo(Growing):
+    """Direct preference optimisation (Rafailov et al. 2023)."""
+
+    beta: Positive = Field(default=0.1, description="how dearly leaving the reference is paid for; 0.1 to 0.5 are usual")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5, description="share of pairs that may be the wrong way round (Mitchell 2023)")
+    reference: Literal["base", "parent"] = Field(
+        default="base", description="the model that answers are compared with: the base model, or model.parent"
+    )
+
+
+class EarlyStopping(Growing):
+    """When a run ends before its last step: held-out loss does not fall any more."""
+
+    patience: int = Field(ge=1, description="measurements in a row without a lower held-out loss (one every checkpoints.every_steps)")
+    min_delta: float = Field(default=0.0, ge=0, description="nats by which it must fall to count")
 
 
 class Hyperparameters(Growing):
@@ -80,7 +104,18 @@ class Hyperparameters(Growing):
     max_grad_norm: float = Field(default=1.0, gt=0)
     max_length: int = Field(ge=8, le=131072, description="tokens per sequence; longer dialogues lose their oldest turns")
     packing: bool = False
+    bucketing: Annotated[bool, LATER] = Field(
+        default=False, description="rows of like length share a micro-batch; the rows of a step stay the same"
+    )
+    gradient_checkpointing: Annotated[bool, LATER] = Field(
+        default=False, description="compute activations twice instead of keeping them: less memory, slower"
+    )
     label: str | None = Field(default=None, description="for text_classification: which entry of a row's labels to predict")
+    class_weights: Literal["balanced"] | dict[str, Positive] | None = Field(
+        default=None, description="for text_classification: 'balanced' (rows / (classes x rows of the class)), or a weight by label, else 1"
+    )
+    dpo: Dpo | None = Field(default=None, description="for preference, and needed there")
+    early_stopping: EarlyStopping | None = Field(default=None, description="without it the run ends after max_steps")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -102,6 +137,9 @@ class Compute(Growing):
     )
     workers: Annotated[int, LATER] = Field(default=0, ge=0, le=16, description="processes that make batches ahead, for each device")
     precision: Literal["32-true", "bf16-mixed", "bf16-true"] = "32-true"
+    compile: Annotated[bool, LATER] = Field(
+        default=False, description="torch.compile: pays on long runs; needs a C++ compiler where it runs"
+    )
     max_hours: float = Field(gt=0, le=240)
     stop_margin_minutes: float = Field(default=1.0, ge=0)
     silence_minutes: Annotated[float, LATER] = Field(default=5, gt=0, description="a process of which nothing is heard for longer is ended")
@@ -203,7 +241,7 @@ class Manifest(Growing):
 
     apiVersion: Literal["pe-training/v1"]
     name: Name = Field(description="the model line: runs of one line succeed each other in the stages")
-    task: Literal["causal_lm", "text_classification"]
+    task: Task = Field(description="preference: DPO on rows that hold a rejected answer")
     dataset: DatasetRef
     model: ModelRef
     hyperparameters: Hyperparameters
@@ -217,6 +255,11 @@ class Manifest(Growing):
     tracking: Tracking = Tracking()
 
     @property
+    def model_task(self) -> Literal["causal_lm", "text_classification"]:
+        """What the model does once it is trained: a model of preferences talks, as any causal model does."""
+        return "text_classification" if self.task == "text_classification" else "causal_lm"
+
+    @property
     def micro(self) -> int:
         """Sequences per forward pass of one rank."""
         return self.hyperparameters.micro_batch_size or self.hyperparameters.batch_size // self.compute.ranks
@@ -228,15 +271,24 @@ class Manifest(Growing):
             shares = f"micro_batch_size ({given})" if given else "sequences"
             on = f" on each of {ranks} devices" if ranks > 1 else ""
             raise ValueError(f"hyperparameters.batch_size ({batch}) must be a multiple of {shares}{on}")
+        if self.hyperparameters.bucketing and (self.hyperparameters.packing or self.micro == batch):
+            why = "packed sequences are all of like length" if self.hyperparameters.packing else "micro_batch_size must be below batch_size"
+            raise ValueError(f"hyperparameters.bucketing has nothing to sort: {why}")
         return self
 
     @model_validator(mode="after")
     def _task_fits(self) -> Self:
-        classifies = self.task == "text_classification"
-        if classifies != (self.hyperparameters.label is not None):
+        h, classifies, prefers = self.hyperparameters, self.task == "text_classification", self.task == "preference"
+        if classifies != (h.label is not None):
             raise ValueError("hyperparameters.label is needed for text_classification, and only there")
-        if classifies and self.hyperparameters.packing:
+        if h.class_weights is not None and not classifies:
+            raise ValueError("hyperparameters.class_weights is for text_classification only")
+        if prefers != (h.dpo is not None):
+            raise ValueError("hyperparameters.dpo is needed for preference, and only there")
+        if h.packing and (classifies or prefers):
             raise ValueError("hyperparameters.packing is for causal_lm only")
+        if h.dpo and h.dpo.reference == "parent" and not self.model.parent:
+            raise ValueError("hyperparameters.dpo.reference is parent, and model.parent is missing")
         if classifies and self.evaluation.baseline != "none":
             raise ValueError("a classifier has no base model to compare with: set evaluation.baseline to none")
         if classifies and self.model.adapter:

@@ -27,7 +27,7 @@ def pinned_policy(manifest: ResolvedManifest, *, state: State) -> Policy:
 def check_inputs(manifest: ResolvedManifest, *, state: State) -> Policy:
     """The pinned policy; refuses, before money is spent, one that cannot be read or that has no blocking rule for this task."""
     policy = pinned_policy(manifest, state=state)
-    task = manifest.spec.task
+    task = manifest.spec.model_task
     if not any(rule.severity == "block" for rule in policy.rules_for(task)):
         message = f"policy {policy.name} has no blocking rule for {task}, so it could never pass this model"
         raise PeError(

@@ -12,7 +12,7 @@ import sys
 from pe_training.core.errors import Kind, PeError
 from pe_training.costs.ledger import settling
 from pe_training.costs.rates import load_rates
-from pe_training.datasets.gate import require_trainable
+from pe_training.datasets.gate import require_trainable, require_untainted
 from pe_training.datasets.record import DatasetVersion
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.storage.locks import exclusive
@@ -72,6 +72,8 @@ def _train_in_parts_that_fit(work: Work, manifest: ResolvedManifest) -> None:
 def _require_trainable(run: TrainingRun, manifest: ResolvedManifest, *, state: State) -> None:
     for version in sorted({run.dataset_id, manifest.spec.dataset.version}):
         require_trainable(state.registry.get(version, DatasetVersion), state=state, route="training", subject=run.id)
+    if manifest.spec.model.parent:
+        require_untainted(manifest.spec.model.parent, state=state, route="training")
 
 
 def train_here(work: Work) -> None:

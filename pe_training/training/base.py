@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_file
 from pe_training.manifests.base_models import SCRATCH, locate
+from pe_training.manifests.needs import no_cuda
 from pe_training.manifests.record import BaseModelPin
 from pe_training.manifests.schema import ModelRef
 from pe_training.settings import Settings
@@ -87,8 +88,7 @@ def byte_tokenizer() -> Any:
 
 def _quantization(ref: ModelRef) -> dict[str, Any]:
     if not torch.cuda.is_available():
-        hint = "run it on a machine with a CUDA device, or remove model.quantization"
-        raise PeError(Kind.INPUT, "nf4 quantization needs a CUDA device", where="model.quantization", hint=hint)
+        raise no_cuda("this machine")
     assert ref.quantization is not None
     config = transformers.BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=ref.quantization.double,

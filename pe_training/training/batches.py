@@ -37,12 +37,16 @@ def collate_dialogues(groups: Sequence[Sequence[Dialogue]], *, pad_id: int) -> B
     return {"input_ids": ids, "position_ids": positions, "labels": labels, "attention_mask": mask[:, None]}
 
 
-def collate_texts(texts: Sequence[Sequence[int]], labels: Sequence[int], *, pad_id: int) -> Batch:
-    """One batch for a classifier: ``input_ids`` and ``attention_mask`` (batch, length), ``labels`` (batch)."""
+def collate_texts(texts: Sequence[Sequence[int]], labels: Sequence[int], *, weights: Sequence[float] | None = None, pad_id: int) -> Batch:
+    """One batch for a classifier: ``input_ids`` and ``attention_mask`` (batch, length), ``labels`` (batch).
+
+    With ``weights`` also those, float32 (batch).
+    """
     length = max(len(text) for text in texts)
     ids = torch.full((len(texts), length), pad_id, dtype=torch.int64)
     mask = torch.zeros((len(texts), length), dtype=torch.int64)
     for row, text in enumerate(texts):
         ids[row, : len(text)] = torch.tensor(text)
         mask[row, : len(text)] = 1
-    return {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor(labels)}
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor(labels)}
+    return batch if weights is None else batch | {"weights": torch.tensor(weights)}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pe_training.core.config import suggest
@@ -13,8 +14,13 @@ from pe_training.datasets.record import DatasetVersion
 from pe_training.manifests.schema import Hyperparameters, Manifest
 from pe_training.storage.state import State
 from pe_training.training.batches import Batch, collate_dialogues, collate_texts
+from pe_training.training.buckets import BucketedOrder
 from pe_training.training.order import Bin, DataOrder
-from pe_training.training.tokens import Dialogue, client_text, encode_dialogue
+from pe_training.training.pairs import Pair, collate_pairs, encode_pair
+from pe_training.training.tokens import client_text, encode_dialogue
+
+Answers = dict[str, list[tuple[float, float]]]  # split -> log-probability of the chosen and of the rejected answer, pair by pair
+Refer = Callable[[Mapping[str, Sequence[Pair]]], Answers]
 
 
 @dataclass(frozen=True)
@@ -23,10 +29,34 @@ class Prepared:
 
     order: DataOrder
     collate: Callable[[Sequence[Bin]], Batch]
-    targets: list[int]  # of each training row
+    targets: list[float]  # of each training row, what it counts for in the mean loss of its step
+    tokens: list[int]  # of each training row
+    lengths: list[int]  # of each training row: the longest sequence that it takes
+    sides: int  # sequences that a row takes
     held_out: Callable[[int], list[Batch]]  # batches of at most so many rows
     used: dict[str, int]  # rows per split that carry at least one target
     left_out: dict[str, int]  # rows per split that do not fit
+
+
+@dataclass(frozen=True)
+class Text:
+    """What a client says, as token ids, with the number and the weight of its class."""
+
+    ids: list[int]
+    label: int
+    weight: float | None = None  # None: classes do not weigh
+
+    @property
+    def length(self) -> int:
+        """Tokens."""
+        return len(self.ids)
+
+    tokens = length
+
+    @property
+    def targets(self) -> float:
+        """What it counts for: one, or the weight of its class."""
+        return 1 if self.weight is None else self.weight
 
 
 def label_names(dataset: DatasetVersion, field: str, *, state: State) -> list[str]:
@@ -42,32 +72,69 @@ def label_names(dataset: DatasetVersion, field: str, *, state: State) -> list[st
     return found
 
 
-def prepare(spec: Manifest, dataset: DatasetVersion, *, tokenizer: Any, labels: list[str] | None, state: State) -> Prepared:
-    """Encode the training and validation splits. Raises data if either has nothing to learn from."""
+def prepare(
+    spec: Manifest, dataset: DatasetVersion, *, tokenizer: Any, labels: list[str] | None, state: State, refer: Refer | None = None
+) -> Prepared:
+    """Encode the training and validation splits. Raises data if either has nothing to learn from.
+
+    ``refer`` gives the reference model's log-probabilities of preference pairs; needed for that task only.
+    """
+    h = spec.hyperparameters
     rows = {split: read_rows(dataset, split, state=state) for split in ("train", "val")}
-    encode, collate = _dialogues(spec, tokenizer) if labels is None else _texts(spec, tokenizer, labels)
+    if spec.task == "preference":
+        encode, collate = _pairs(spec, tokenizer)
+    elif labels is None:
+        encode, collate = _dialogues(spec, tokenizer)
+    else:
+        encode, collate = _texts(spec, tokenizer, labels, weights=_class_weights(spec, rows["train"], labels))
     encoded = {split: [(row, encode(row)) for row in found] for split, found in rows.items()}
     kept = {split: [(row, item) for row, item in found if item is not None] for split, found in encoded.items()}
     for split, found in kept.items():
         if not found:
-            message = f"no row of {dataset.name}/{split} has a therapist turn within {spec.hyperparameters.max_length} tokens"
+            wanted = "is a preference pair (has a rejected answer)" if spec.task == "preference" else "has a therapist turn"
+            message = f"no row of {dataset.name}/{split} {wanted} within {h.max_length} tokens"
             raise PeError(Kind.DATA, message, where="hyperparameters.max_length", hint="raise it, or look at the dataset")
+    if refer is not None:
+        kept = _referred(kept, refer)
     train, held = kept["train"], [item for _, item in kept["val"]]
-    order = DataOrder(
-        [_length(item) for _, item in train],
-        families=[row.family for row, _ in train],
-        seed=spec.seed,
-        max_length=spec.hyperparameters.max_length if spec.hyperparameters.packing else None,
-        mixture=spec.dataset.mixture,
-    )
-    by_length = sorted(range(len(held)), key=lambda i: (_length(held[i]), i))
+    order = _order(spec, train)
+    by_length = sorted(range(len(held)), key=lambda i: (held[i].length, i))
     return Prepared(
         order=order,
         collate=lambda bins: collate([tuple(train[row][1] for row in rows) for rows in bins]),
-        targets=[item.targets if isinstance(item, Dialogue) else 1 for _, item in train],
+        targets=[item.targets for _, item in train],
+        tokens=[item.tokens for _, item in train],
+        lengths=[item.length for _, item in train],
+        sides=2 if spec.task == "preference" else 1,
         held_out=lambda size: [collate([(held[i],) for i in by_length[start : start + size]]) for start in range(0, len(held), size)],
         used={split: len(found) for split, found in kept.items()},
         left_out={split: len(encoded[split]) - len(found) for split, found in kept.items()},
+    )
+
+
+def _order(spec: Manifest, train: Sequence[tuple[SealedRow, Any]]) -> DataOrder:
+    h = spec.hyperparameters
+    lengths, families = [item.length for _, item in train], [row.family for row, _ in train]
+    if h.bucketing:
+        return BucketedOrder(lengths, families=families, seed=spec.seed, mixture=spec.dataset.mixture, batch_size=h.batch_size)
+    most = h.max_length if h.packing else None
+    return DataOrder(lengths, families=families, seed=spec.seed, max_length=most, mixture=spec.dataset.mixture)
+
+
+def _referred(kept: dict[str, list[tuple[SealedRow, Any]]], refer: Refer) -> dict[str, list[tuple[SealedRow, Any]]]:
+    answers = refer({split: [pair for _, pair in found] for split, found in kept.items()})
+    return {
+        split: [(row, replace(pair, reference=answer)) for (row, pair), answer in zip(found, answers[split], strict=True)]
+        for split, found in kept.items()
+    }
+
+
+def _pairs(spec: Manifest, tokenizer: Any) -> tuple[Callable[[SealedRow], Any], Callable[[Any], Batch]]:
+    """Rows without a rejected answer are no pairs and are left out."""
+    length = spec.hyperparameters.max_length
+    return (
+        lambda row: encode_pair(tokenizer, row.messages, row.rejected, max_length=length) if row.rejected else None,
+        lambda groups: collate_pairs([pair for group in groups for pair in group], pad_id=tokenizer.pad_token_id),
     )
 
 
@@ -79,23 +146,45 @@ def _dialogues(spec: Manifest, tokenizer: Any) -> tuple[Callable[[SealedRow], An
     )
 
 
-def _texts(spec: Manifest, tokenizer: Any, labels: list[str]) -> tuple[Callable[[SealedRow], Any], Callable[[Any], Batch]]:
+def _texts(
+    spec: Manifest, tokenizer: Any, labels: list[str], *, weights: dict[str, float] | None
+) -> tuple[Callable[[SealedRow], Any], Callable[[Any], Batch]]:
     h: Hyperparameters = spec.hyperparameters
     assert h.label is not None
     field, number = h.label, {name: index for index, name in enumerate(labels)}
 
-    def encode(row: SealedRow) -> tuple[list[int], int] | None:
+    def encode(row: SealedRow) -> Text:
         label = _label(row, field)
         if label not in number:
             message = f"a held-out row has the label {label!r}, which no training row has"
             raise PeError(Kind.DATA, message, where=f"labels.{field}", hint=suggest(label, number))
-        return list(tokenizer(client_text(row.messages), truncation=True, max_length=h.max_length)["input_ids"]), number[label]
+        ids = tokenizer(client_text(row.messages), truncation=True, max_length=h.max_length)["input_ids"]
+        return Text(list(ids), number[label], None if weights is None else weights[label])
 
     def collate(groups: Any) -> Batch:
-        pairs = [pair for group in groups for pair in group]
-        return collate_texts([text for text, _ in pairs], [label for _, label in pairs], pad_id=tokenizer.pad_token_id)
+        texts = [text for group in groups for text in group]
+        return collate_texts(
+            [text.ids for text in texts], [text.label for text in texts],
+            weights=[text.weight for text in texts] if weights else None, pad_id=tokenizer.pad_token_id,
+        )  # fmt: skip
 
     return encode, collate
+
+
+def _class_weights(spec: Manifest, train: Sequence[SealedRow], labels: list[str]) -> dict[str, float] | None:
+    """Label -> weight of its rows. ``balanced`` is rows / (classes x rows of the class) over the training split (King & Zeng 2001;
+    scikit-learn's formula); of a mapping, a class that it does not name weighs 1. Raises input for a name that no row has."""
+    asked, field = spec.hyperparameters.class_weights, spec.hyperparameters.label
+    if asked is None or field is None:
+        return None
+    if asked == "balanced":
+        counted = Counter(_label(row, field) for row in train)
+        return {name: len(train) / (len(labels) * counted[name]) for name in labels}
+    for name in asked:
+        if name not in labels:
+            message = f"no training row has the {field} {name!r}"
+            raise PeError(Kind.INPUT, message, where="hyperparameters.class_weights", hint=suggest(name, labels))
+    return {name: asked.get(name, 1.0) for name in labels}
 
 
 def _label(row: SealedRow, field: str) -> str:
@@ -104,7 +193,3 @@ def _label(row: SealedRow, field: str) -> str:
         hint = suggest(field, [name for name, found in row.labels.items() if isinstance(found, str)])
         raise PeError(Kind.DATA, f"row {row.row_digest[:19]} has no label {field!r}", where="hyperparameters.label", hint=hint)
     return value
-
-
-def _length(item: Any) -> int:
-    return len(item.ids) if hasattr(item, "ids") else len(item[0])

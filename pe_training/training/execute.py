@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import lightning
@@ -18,7 +19,7 @@ from pe_training.datasets.record import DatasetVersion
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.manifests.schema import Manifest
 from pe_training.storage.state import State
-from pe_training.training.base import load_base, load_tokenizer
+from pe_training.training.base import load_tokenizer
 from pe_training.training.data import Prepared, label_names, prepare
 from pe_training.training.events import events, record_event, rollbacks
 from pe_training.training.feed import Feed
@@ -27,8 +28,11 @@ from pe_training.training.keeper import Keeper, Spike
 from pe_training.training.loader import Skip, StepLoader, Windows
 from pe_training.training.memory import is_out_of_memory, micro_of
 from pe_training.training.mirror import FencedLogger, wandb_mirror
+from pe_training.training.preference import Preference
 from pe_training.training.ranks import Place, from_leader, place
 from pe_training.training.record import Checkpoint, TrainingRun
+from pe_training.training.reference import refer
+from pe_training.training.start import start_model
 from pe_training.training.states import StateStore
 from pe_training.training.stops import Stops
 from pe_training.training.tasks import CausalLM, Task, TextClassification
@@ -73,6 +77,18 @@ def execute(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed:
     torch.set_num_threads(max(1, thread_count() // here.ranks))
     torch.use_deterministic_algorithms(True)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    try:
+        return _execute(run, manifest, state=state, feed=feed, here=here)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        micro = micro_of(manifest.spec, events(state, run.id))
+        message = f"memory is not enough for {micro} of {manifest.spec.hyperparameters.max_length} tokens at a time"
+        hint = "lower hyperparameters.max_length, or take a larger instance"
+        raise PeError(Kind.OUT_OF_MEMORY, message, where=manifest.spec.compute.instance, hint=hint) from error
+
+
+def _execute(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed: Feed, here: Place) -> Checkpoint:
     job = _prepare(run, manifest, state=state, feed=feed, here=here)
     if here.leads:
         record_event(state, run.id, "started" if job.states.newest_intact() is None else "resumed")
@@ -80,13 +96,9 @@ def execute(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed:
     try:
         checkpoint = _train(job)
         status = "success"
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        job.states.settle()  # the next attempt has another writer
-        message = f"memory is not enough for {job.micro} of {manifest.spec.hyperparameters.max_length} tokens at a time"
-        hint = "lower hyperparameters.max_length, or take a larger instance"
-        raise PeError(Kind.OUT_OF_MEMORY, message, where=manifest.spec.compute.instance, hint=hint) from error
+    except (MemoryError, RuntimeError):
+        job.states.settle()  # the next attempt, if this was a lack of memory, has another writer
+        raise
     finally:
         if job.logger:
             job.logger.finish(status)
@@ -101,11 +113,17 @@ def _prepare(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed
     dataset = state.registry.get(run.dataset_id, DatasetVersion)
     tokenizer = load_tokenizer(spec.model, manifest.base, settings=state.settings)
     labels = label_names(dataset, spec.hyperparameters.label, state=state) if spec.hyperparameters.label else None
-    data = prepare(spec, dataset, tokenizer=tokenizer, labels=labels, state=state)
+    micro = micro_of(spec, events(state, run.id))
+    ask = partial(
+        refer, manifest=manifest, run_id=run.id, micro=micro, pad_id=tokenizer.pad_token_id, here=here, stops=stops, state=state, feed=feed
+    )  # fmt: skip
+    data = prepare(
+        spec, dataset, tokenizer=tokenizer, labels=labels, state=state, refer=ask if spec.task == "preference" else None
+    )  # fmt: skip
     feed.emit("data", used=data.used, left_out=data.left_out)
     return _Job(
         run=run, manifest=manifest, state=state, feed=feed, tokenizer=tokenizer, labels=labels, data=data, stops=stops, place=here,
-        micro=micro_of(spec, events(state, run.id)),
+        micro=micro,
         states=StateStore(run.id, keep_last=spec.checkpoints.keep_last, state=state),
         logger=wandb_mirror(
             run, manifest, folder=state.settings.root / "wandb", on_lost=lambda why: feed.emit("note", text=f"W&B mirror lost: {why}")
@@ -136,8 +154,8 @@ def _attempt(job: _Job) -> Checkpoint:
         default_root_dir=job.state.settings.run_folder(job.run.id), **_strategy(job),
     )  # fmt: skip
     windows = Windows(
-        order=job.data.order, collate=job.data.collate, targets=job.data.targets, batch_size=h.batch_size, micro=job.micro,
-        rank=job.place.rank, ranks=job.place.ranks, skips=tuple(job.skips),
+        order=job.data.order, collate=job.data.collate, targets=job.data.targets, tokens=job.data.tokens, lengths=job.data.lengths,
+        sides=job.data.sides, batch_size=h.batch_size, micro=job.micro, rank=job.place.rank, ranks=job.place.ranks, skips=tuple(job.skips),
     )  # fmt: skip
     loader = StepLoader(windows, current_step=lambda: trainer.global_step, workers=spec.compute.workers, settle=job.states.settle)
     step = job.states.newest_intact()
@@ -146,7 +164,10 @@ def _attempt(job: _Job) -> Checkpoint:
     keeper.finish()
     if keeper.stopped:
         raise keeper.stopped
-    if trainer.global_step != h.max_steps:
+    if keeper.gave_up and job.place.leads:
+        best = keeper.best.step if keeper.best else trainer.global_step
+        record_event(job.state, job.run.id, "early_stopping", {"step": trainer.global_step, "of": h.max_steps, "kept_step": best})
+    if trainer.global_step != h.max_steps and not keeper.gave_up:
         hint = f"see {job.state.settings.run_folder(job.run.id) / 'process.log'}"
         raise PeError(Kind.INFRASTRUCTURE, f"training ended at step {trainer.global_step} of {h.max_steps}", hint=hint)
     return _export(job, task, keeper)
@@ -162,19 +183,8 @@ def _strategy(job: _Job) -> dict[str, Any]:
 
 def _build_task(job: _Job) -> Task:
     spec = job.spec
-    model: Any = load_base(spec.model, job.manifest.base, labels=job.labels, seed=spec.seed, settings=job.state.settings)
-    if spec.model.adapter:
-        from peft import LoraConfig, TaskType, get_peft_model, prepare_model_for_kbit_training
-
-        if spec.model.quantization:
-            model = prepare_model_for_kbit_training(model)
-        adapter = spec.model.adapter
-        config = LoraConfig(
-            r=adapter.r, lora_alpha=adapter.alpha, lora_dropout=adapter.dropout, target_modules=adapter.target_modules,
-            task_type=TaskType.CAUSAL_LM if job.labels is None else TaskType.SEQ_CLS,
-        )  # fmt: skip
-        model = get_peft_model(model, config)
-    kind = CausalLM if job.labels is None else TextClassification
+    model = start_model(job.manifest, labels=job.labels, state=job.state)
+    kind = {"causal_lm": CausalLM, "text_classification": TextClassification, "preference": Preference}[spec.task]
     return kind(model, spec=spec, accumulation=job.accumulation, rank=job.place.rank, lr_scale=job.lr_scale)
 
 
@@ -185,7 +195,7 @@ def _export(job: _Job, task: Task, keeper: Keeper) -> Checkpoint:
         task.model, tensors, tokenizer=job.tokenizer, base=job.manifest.base, history=keeper.history, artifacts=job.state.artifacts
     )
     return Checkpoint(
-        run_id=job.run.id, line=job.run.line, task=job.spec.task, base=job.manifest.base,
+        run_id=job.run.id, line=job.run.line, task=job.spec.model_task, base=job.manifest.base,
         format="peft-adapter" if job.spec.model.adapter else "full", step=step, weights=tensors_digest(tensors),
         val_loss_before=keeper.history[0]["val_loss"], val_loss=val_loss, content_files=files,
     )  # fmt: skip

@@ -15,6 +15,7 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.manifests.schema import Manifest
 from pe_training.training.batches import Batch
 from pe_training.training.feed import Feed, Pace
+from pe_training.training.patience import gives_up
 from pe_training.training.states import StateStore
 from pe_training.training.stops import AGAIN, Stops
 from pe_training.training.tasks import Task
@@ -47,6 +48,7 @@ class Keeper(lightning.Callback):
         self.history: list[dict[str, Any]] = []
         self.best: Best | None = None
         self.stopped: PeError | None = None
+        self.gave_up = False
         self._step = 0
         self._grad_norm = 0.0
         self._loss = 0.0
@@ -73,8 +75,10 @@ class Keeper(lightning.Callback):
         self._pace = Pace(total=self._spec.hyperparameters.max_steps, done=self._step)
         self._states.best = self.best.step if self.best else None
         if not self.history:
-            self.history.append({"step": 0, "val_loss": self._measure(trainer, pl_module)})
+            self.history.append({"step": 0} | self._measure(trainer, pl_module))
             self._save(trainer)
+        self.gave_up = self._gives_up()
+        trainer.should_stop = self.gave_up
 
     def on_before_optimizer_step(
         self,
@@ -104,22 +108,24 @@ class Keeper(lightning.Callback):
         self._targets += int(batch["step_targets"])
         rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         line: dict[str, Any] = {"step": self._step, "loss": loss, "grad_norm": self._grad_norm, "next_lr": rate}
+        line |= pl_module.take_measures() | {"padded_share": round(float(batch["step_padding"]), 4)}
         last = self._step == self._spec.hyperparameters.max_steps
         measured = last or self._step % self._spec.checkpoints.every_steps == 0
         if measured:
-            line["val_loss"] = self._measure(trainer, pl_module)
+            line |= self._measure(trainer, pl_module)
             self._keep_best(line["val_loss"])
         self.history.append(line)
+        self.gave_up = measured and self._gives_up()
         self._tell(trainer, line)
         self._tell_landed()
-        self.stopped = None if last else self._stops.reason()
+        self.stopped = None if last or self.gave_up else self._stops.reason()
         overdue = time.monotonic() - self._saved_at >= self._spec.checkpoints.every_minutes * 60
         stopped, overdue = self._agreed(pl_module, bool(self.stopped), overdue)
         if stopped and not self.stopped:
             self.stopped = PeError(Kind.STOPPED, "training was stopped on another rank", hint=AGAIN)
         if measured or overdue or stopped:
             self._save(trainer)
-        if stopped:
+        if stopped or self.gave_up:
             trainer.should_stop = True
 
     def finish(self) -> None:
@@ -137,13 +143,17 @@ class Keeper(lightning.Callback):
         if not math.isfinite(loss) or (usual is not None and loss > self._spec.recovery.spike_factor * usual):
             raise Spike(step=self._step, loss=loss, usual=usual)
 
+    def _gives_up(self) -> bool:
+        h = self._spec.hyperparameters
+        return self._step < h.max_steps and gives_up(self.history, h.early_stopping)
+
     def _keep_best(self, val_loss: float) -> None:
         if self._spec.checkpoints.keep_best and (self.best is None or val_loss < self.best.val_loss):
             self.best = Best(self._step, val_loss)
             self._states.best = self._step  # which is saved now
 
-    def _measure(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> float:
-        """Held-out loss in nats per target over the whole validation split, of which each rank measures its share."""
+    def _measure(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> dict[str, float]:
+        """Held-out loss in nats per target over the whole validation split, and what else the task measures; each rank does its share."""
         assert isinstance(module, Task)
         module.eval()
         total, targets = 0.0, 0.0
@@ -155,7 +165,7 @@ class Keeper(lightning.Callback):
                 self._feed.emit("validate", step=number, total=len(mine))
         module.train()
         total, targets = module.summed_over_ranks(total, targets)
-        return total / targets
+        return {"val_loss": total / targets} | {f"val_{name}": value for name, value in module.take_measures().items()}
 
     def _tell(self, trainer: lightning.Trainer, line: dict[str, Any]) -> None:
         rate = self._pace.rate(self._targets)

@@ -32,27 +32,42 @@ class Skip:
 
 @dataclass(frozen=True, kw_only=True)
 class Windows:
-    """What each optimiser step is made of. ``targets``: how many targets each row carries."""
+    """What each optimiser step is made of. ``targets``, ``tokens``, ``lengths``: of each row, see :class:`Prepared`."""
 
     order: DataOrder
     collate: Callable[[Sequence[Bin]], Batch]
-    targets: Sequence[int]
+    targets: Sequence[float]
+    tokens: Sequence[int]
+    lengths: Sequence[int]
     batch_size: int  # sequences a step, over all ranks
     micro: int  # sequences a micro-batch
+    sides: int = 1  # sequences that a row takes: two for a pair
     rank: int = 0
     ranks: int = 1
     skips: tuple[Skip, ...] = ()
 
     def micro_batches(self, step: int) -> list[Callable[[], Batch]]:
-        """This rank's micro-batches of a step, each still to be made; their ``step_targets`` count the whole step's, of all ranks."""
+        """This rank's micro-batches of a step, each still to be made.
+
+        Each tells of the whole step, of all ranks: ``step_targets``, what its mean loss is taken over, and ``step_padding``, the
+        share of its tokens that only fill up.
+        """
         window = step + sum(skip.steps for skip in self.skips if step >= skip.from_step)
         bins = self.order.bins(window * self.batch_size, self.batch_size)
         total = torch.tensor(sum(self.targets[row] for rows in bins for row in rows))
         parts = [bins[start : start + self.micro] for start in range(0, self.batch_size, self.micro)]
-        return [partial(self._made, part, total) for part in parts[self.rank :: self.ranks]]
+        facts = {"step_targets": total, "step_padding": torch.tensor(self.padded_share(parts))}
+        return [partial(self._made, part, facts) for part in parts[self.rank :: self.ranks]]
 
-    def _made(self, bins: Sequence[Bin], step_targets: torch.Tensor) -> Batch:
-        return self.collate(bins) | {"step_targets": step_targets}
+    def _made(self, bins: Sequence[Bin], facts: Batch) -> Batch:
+        return self.collate(bins) | facts
+
+    def padded_share(self, parts: Sequence[Sequence[Bin]]) -> float:
+        """Share of the tokens of these micro-batches that only fill sequences up to the longest one."""
+        widths = [max(sum(self.lengths[row] for row in rows) for rows in part) for part in parts]
+        sequences = [len(part) * self.sides for part in parts]
+        real = sum(self.tokens[row] for part in parts for rows in part for row in rows)
+        return 1 - real / sum(width * count for width, count in zip(widths, sequences, strict=True))
 
 
 class _Endless(IterableDataset[Batch]):

@@ -30,8 +30,9 @@ class TrainingRun(Record):
     hardware: Hardware
 
     def parents(self) -> dict[str, str]:
-        """The dataset version."""
-        return {"dataset": self.dataset_id}
+        """The dataset version, and the checkpoint that the weights started from."""
+        parent = self.recipe["model"].get("parent")
+        return {"dataset": self.dataset_id} | ({"parent": parent} if parent else {})
 
     def label(self) -> str:
         """The model line."""

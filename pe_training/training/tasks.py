@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from pe_training.manifests.schema import Manifest
 from pe_training.training.batches import Batch
+from pe_training.training.optimizer import adamw, clip
 from pe_training.training.schedule import learning_rate_factor
 from pe_training.training.tokens import IGNORED
 
@@ -21,15 +22,19 @@ from pe_training.training.tokens import IGNORED
 class Task(lightning.LightningModule):
     """A model with its optimiser. ``lr_scale`` shrinks after rollbacks."""
 
+    measures: tuple[str, ...] = ()  # what a task tells beside its loss
+
     def __init__(self, model: torch.nn.Module, *, spec: Manifest, accumulation: int, rank: int, lr_scale: float) -> None:
         super().__init__()
         self.model = model
         self.strict_loading = False  # only what is trained is saved
         self._spec, self._h, self._accumulation, self._rank, self._lr_scale = spec, spec.hyperparameters, accumulation, rank, lr_scale
         self._step_loss = 0.0
+        self._tallied = dict.fromkeys(self.measures, torch.zeros((), dtype=torch.float64))
+        self._counted = 0
 
-    def summed_loss(self, batch: Batch) -> tuple[torch.Tensor, int]:
-        """Cross-entropy in nats summed over the targets of a batch, and their number."""
+    def summed_loss(self, batch: Batch) -> tuple[torch.Tensor, float]:
+        """Loss in nats summed over the targets of a batch, and their number (their weight, where targets are weighted)."""
         raise AssertionError("each task defines its loss")
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
@@ -52,6 +57,20 @@ class Task(lightning.LightningModule):
         assert isinstance(summed, torch.Tensor)
         return [float(value) for value in summed]
 
+    def tally(self, count: int, **sums: torch.Tensor) -> None:
+        """Note sums over ``count`` targets of what a task measures beside its loss."""
+        self._counted += count
+        for name, value in sums.items():
+            self._tallied[name] = self._tallied[name].to(value.device) + value.double()
+
+    def take_measures(self) -> dict[str, float]:
+        """Means per target over all ranks of what was noted since the last call; empty for a task that measures its loss only."""
+        if not self.measures:
+            return {}
+        count, *sums = self.summed_over_ranks(float(self._counted), *(float(self._tallied[name]) for name in self.measures))
+        self._tallied, self._counted = dict.fromkeys(self.measures, torch.zeros((), dtype=torch.float64)), 0
+        return {name: value / count for name, value in zip(self.measures, sums, strict=True)}
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Random numbers of a step (dropout) depend on the seed and the step only, so resuming needs no random state."""
         per_rank, ranks = self._accumulation, self._spec.compute.ranks
@@ -59,11 +78,16 @@ class Task(lightning.LightningModule):
         torch.manual_seed((self._spec.seed << 32) + number)
 
     def configure_optimizers(self) -> Any:
-        """AdamW (Loshchilov & Hutter 2019) over what is trained, learning rate by step."""
-        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(trained, lr=self._h.learning_rate * self._lr_scale, weight_decay=self._h.weight_decay)
+        """AdamW over what is trained, learning rate by step."""
+        optimizer = adamw(self.parameters(), self._h, lr_scale=self._lr_scale)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, self._h))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self, optimizer: torch.optim.Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """Clip by norm, fused optimisers included."""
+        clip(optimizer, gradient_clip_val)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave the frozen base out: it is pinned, and 500 MB a save would buy nothing."""
@@ -74,7 +98,7 @@ class Task(lightning.LightningModule):
 class CausalLM(Task):
     """Next-token prediction on therapist tokens."""
 
-    def summed_loss(self, batch: Batch) -> tuple[torch.Tensor, int]:
+    def summed_loss(self, batch: Batch) -> tuple[torch.Tensor, float]:
         """See :meth:`Task.summed_loss`."""
         return causal_loss(self.model, batch)
 
@@ -82,14 +106,23 @@ class CausalLM(Task):
 class TextClassification(Task):
     """One label for what the client says."""
 
-    def summed_loss(self, batch: Batch) -> tuple[torch.Tensor, int]:
-        """See :meth:`Task.summed_loss`; one target a text."""
+    def summed_loss(self, batch: Batch) -> tuple[torch.Tensor, float]:
+        """See :meth:`Task.summed_loss`; one target a text, which weighs what its class does."""
         logits = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.float()
-        return functional.cross_entropy(logits, batch["labels"], reduction="sum"), len(batch["labels"])
+        if "weights" not in batch:
+            return functional.cross_entropy(logits, batch["labels"], reduction="sum"), len(batch["labels"])
+        losses = functional.cross_entropy(logits, batch["labels"], reduction="none")
+        return (losses * batch["weights"]).sum(), float(batch["weights"].sum())
 
 
 def causal_loss(model: Any, batch: Batch) -> tuple[torch.Tensor, int]:
-    """Cross-entropy in nats summed over a batch's targets, and their number, for any causal model (adapted or not).
+    """Cross-entropy in nats summed over a batch's targets, and their number, for any causal model (adapted or not)."""
+    logits, targets, _ = target_logits(model, batch)
+    return functional.cross_entropy(logits, targets, reduction="sum"), len(targets)
+
+
+def target_logits(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Logits (targets, vocabulary) where a causal model predicts a target, at least float32; the targets; the sequence of each.
 
     Logits are computed at targets only: the vocabulary is most of a small model.
     """
@@ -100,5 +133,6 @@ def causal_loss(model: Any, batch: Batch) -> tuple[torch.Tensor, int]:
     ).last_hidden_state
     before = torch.zeros_like(keep)
     before[:, :-1] = keep[:, 1:]  # the position before a target predicts it
-    logits = causal.get_output_embeddings()(hidden[before]).float()
-    return functional.cross_entropy(logits, batch["labels"][keep], reduction="sum"), int(keep.sum())
+    logits = causal.get_output_embeddings()(hidden[before])
+    rows = torch.arange(len(keep), device=keep.device)[:, None].expand_as(keep)[keep]
+    return logits if logits.dtype == torch.float64 else logits.float(), batch["labels"][keep], rows

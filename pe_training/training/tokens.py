@@ -6,7 +6,7 @@ exactly when it lies in an assistant turn (its words and the mark that ends the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,13 @@ class Dialogue:
     labels: list[int]
 
     @property
+    def length(self) -> int:
+        """Tokens."""
+        return len(self.ids)
+
+    tokens = length
+
+    @property
     def targets(self) -> int:
         """Tokens that carry loss; the first token of a sequence never does."""
         return sum(label != IGNORED for label in self.labels[1:])
@@ -33,7 +40,7 @@ def encode_dialogue(tokenizer: Any, messages: Sequence[dict[str, str]], *, max_l
     """Tokens of a dialogue, at most ``max_length``: the oldest turns go first. ``None`` if no therapist token is left."""
     messages = list(messages)
     while True:
-        encoded = _encode(tokenizer, messages)
+        encoded = encode_turns(tokenizer, messages, taught={i for i, turn in enumerate(messages) if turn["role"] == "assistant"})
         oldest = 1 if messages[0]["role"] == "system" else 0
         if len(encoded.ids) <= max_length or len(messages) - oldest <= 2:
             break
@@ -42,17 +49,17 @@ def encode_dialogue(tokenizer: Any, messages: Sequence[dict[str, str]], *, max_l
     return cut if cut.targets else None
 
 
-def _encode(tokenizer: Any, messages: Sequence[dict[str, str]]) -> Dialogue:
+def encode_turns(tokenizer: Any, messages: Sequence[dict[str, str]], *, taught: Set[int]) -> Dialogue:
+    """Tokens of a dialogue, whole; targets are the words and end marks of the turns numbered in ``taught``. Raises input."""
     text = tokenizer.apply_chat_template(messages, tokenize=False)
     spans = []
-    for index, message in enumerate(messages):
-        if message["role"] == "assistant":
-            before = tokenizer.apply_chat_template(messages[:index], tokenize=False, add_generation_prompt=True)
-            after = tokenizer.apply_chat_template(messages[: index + 1], tokenize=False)
-            if not (text.startswith(before) and text.startswith(after.rstrip("\n"))):
-                hint = "use a model whose chat template renders turns one after another"
-                raise PeError(Kind.INPUT, "this tokenizer's chat template rewrites earlier turns", where="model.base", hint=hint)
-            spans.append((len(before), len(after.rstrip("\n"))))
+    for index in sorted(taught):
+        before = tokenizer.apply_chat_template(messages[:index], tokenize=False, add_generation_prompt=True)
+        after = tokenizer.apply_chat_template(messages[: index + 1], tokenize=False)
+        if not (text.startswith(before) and text.startswith(after.rstrip("\n"))):
+            hint = "use a model whose chat template renders turns one after another"
+            raise PeError(Kind.INPUT, "this tokenizer's chat template rewrites earlier turns", where="model.base", hint=hint)
+        spans.append((len(before), len(after.rstrip("\n"))))
     encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids = list(encoding["input_ids"])
     inside = [any(start <= a and b <= end and b > a for start, end in spans) for a, b in encoding["offset_mapping"]]

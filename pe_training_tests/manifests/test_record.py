@@ -16,14 +16,15 @@ from pe_training_tests.manifests.options import changed, models_in, options
 EVERYTHING = """
 apiVersion: pe-training/v1
 name: everything
-task: causal_lm
+task: preference
 dataset: {name: sample-dialogues, version: latest, mixture: {a: 1.0}}
 model:
   base: hub:owner/name
   revision: "0000000000000000000000000000000000000000"
   adapter: {type: lora, r: 8, alpha: 16, dropout: 0.1, target_modules: all-linear}
   quantization: {type: nf4, double: true}
-hyperparameters: {max_steps: 10, batch_size: 4, micro_batch_size: 2, learning_rate: 1e-4, warmup_steps: 1, max_length: 64}
+hyperparameters:
+  {max_steps: 10, batch_size: 4, micro_batch_size: 2, learning_rate: 1e-4, warmup_steps: 1, max_length: 64, dpo: {}, early_stopping: {patience: 2}}
 seed: 17
 compute: {instance: cpu-local, max_hours: 1.0}
 budget: {max_cost_usd: 1.0}
@@ -55,10 +56,20 @@ DECIDES: dict[str, object] = {  # option -> another value
     "hyperparameters.max_grad_norm": 2.0,
     "hyperparameters.max_length": 65,
     "hyperparameters.packing": True,
+    "hyperparameters.bucketing": True,
+    "hyperparameters.gradient_checkpointing": True,
+    "hyperparameters.early_stopping.patience": 3,
+    "hyperparameters.early_stopping.min_delta": 0.1,
+    "hyperparameters.class_weights": "balanced",
+    "hyperparameters.dpo.beta": 0.2,
+    "hyperparameters.dpo.label_smoothing": 0.1,
+    "hyperparameters.dpo.reference": "parent",
+    "model.parent": "ck_" + "1" * 32,
     "hyperparameters.label": "crisis_type",
     "seed": 18,
     "compute.devices": 2,
     "compute.precision": "bf16-mixed",
+    "compute.compile": True,
     "checkpoints.every_steps": 6,
     "recovery.on_spike": "rollback",
     "recovery.spike_factor": 3.0,
@@ -123,7 +134,7 @@ def test_another_value_is_another_manifest_and_the_same_recipe(option: str) -> N
     assert other.id != resolved(SPEC).id
 
 
-@pytest.mark.parametrize("section", ["model.adapter", "model.quantization", "checkpoints.keep_best"])
+@pytest.mark.parametrize("section", ["model.adapter", "model.quantization", "hyperparameters.dpo", "checkpoints.keep_best"])
 def test_a_section_left_out_is_another_recipe(section: str) -> None:
     assert resolved(changed(SPEC, section, None)).recipe() != resolved(SPEC).recipe()
 

@@ -18,8 +18,9 @@ from pe_training.settings import SAMPLES
 from pe_training_tests.manifests.options import models_in
 
 SHIPPED = sorted((SAMPLES / "manifests").glob("*.yaml"))
-SMOKE, CLASSIFIER, TUNED, QUANTIZED = (
-    (SAMPLES / "manifests" / f"{name}.yaml").read_text() for name in ("smoke", "crisis-classifier", "empathy-sft", "wayfarer-12b-qlora")
+SMOKE, CLASSIFIER, TUNED, QUANTIZED, PAIRS = (
+    (SAMPLES / "manifests" / f"{name}.yaml").read_text()
+    for name in ("smoke", "crisis-classifier", "empathy-sft", "wayfarer-12b-qlora", "reply-preferences")
 )
 COMMIT = "0" * 40
 
@@ -62,6 +63,19 @@ LABEL = "m.yaml:2:1: (top level): hyperparameters.label is needed for text_class
          "m.yaml:8:3: hyperparameters: batch_size (4) must be a multiple of micro_batch_size (3)"),
         (SMOKE, "micro_batch_size: 2", "micro_batch_size: 8",
          "m.yaml:8:3: hyperparameters: batch_size (4) must be a multiple of micro_batch_size (8)"),
+        (SMOKE, "packing: true", "packing: true\n  bucketing: true",
+         "m.yaml:2:1: (top level): hyperparameters.bucketing has nothing to sort: packed sequences are all of like length"),
+        (CLASSIFIER, "max_length: 128", "max_length: 128\n  bucketing: true",
+         "m.yaml:2:1: (top level): hyperparameters.bucketing has nothing to sort: micro_batch_size must be below batch_size"),
+        (SMOKE, "packing: true", "packing: true\n  class_weights: balanced",
+         "m.yaml:2:1: (top level): hyperparameters.class_weights is for text_classification only"),
+        (SMOKE, "packing: true", "packing: true\n  dpo: {}",
+         "m.yaml:2:1: (top level): hyperparameters.dpo is needed for preference, and only there"),
+        (PAIRS, "  dpo: {beta: 0.1, label_smoothing: 0.0, reference: base}\n", "",
+         "m.yaml:4:1: (top level): hyperparameters.dpo is needed for preference, and only there"),
+        (PAIRS, "bucketing: true", "packing: true", "m.yaml:4:1: (top level): hyperparameters.packing is for causal_lm only"),
+        (PAIRS, "reference: base", "reference: parent",
+         "m.yaml:4:1: (top level): hyperparameters.dpo.reference is parent, and model.parent is missing"),
         (SMOKE, "stop_margin_minutes: 1", "stop_margin_minutes: 15",
          "m.yaml:17:10: compute: stop_margin_minutes must be shorter than max_hours"),
         (SMOKE, "accuracy: 20", "acuracy: 20", "m.yaml:21:3: evaluation: max_examples names suites that are not run: acuracy"),
@@ -135,5 +149,5 @@ def described(model: type[BaseModel], prefix: str = "") -> dict[str, str]:
 
 
 def test_a_batch_is_split_into_whole_forward_passes() -> None:
-    assert (read_manifest(SHIPPED[2]).name, read_manifest(SHIPPED[2]).micro) == ("smoke", 2)
-    assert parse_config(TUNED, Manifest, name="m.yaml").micro == 2
+    assert parse_config(SMOKE, Manifest, name="m.yaml").micro == 2
+    assert parse_config(TUNED, Manifest, name="m.yaml").micro == 2  # its whole batch

@@ -25,7 +25,10 @@ def collate(bins: Sequence[Bin]) -> Batch:
 def windows(*, micro: int = 2, rank: int = 0, ranks: int = 1, skips: tuple[Skip, ...] = ()) -> Windows:
     """Of eight sequences a step."""
     order = DataOrder(LENGTHS, families=["a"] * len(LENGTHS), seed=5, max_length=None, mixture={})
-    return Windows(order=order, collate=collate, targets=LENGTHS, batch_size=8, micro=micro, rank=rank, ranks=ranks, skips=skips)
+    return Windows(
+        order=order, collate=collate, targets=LENGTHS, tokens=LENGTHS, lengths=LENGTHS, batch_size=8, micro=micro, rank=rank, ranks=ranks,
+        skips=skips,
+    )  # fmt: skip
 
 
 def made(of: Windows, *, workers: int = 0, first: int = 0, count: int = 12) -> list[tuple[list[int], int]]:

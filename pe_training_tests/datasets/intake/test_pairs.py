@@ -83,7 +83,9 @@ def test_pairs_are_sealed_verified_and_read_like_other_rows(tmp_path: Path) -> N
     state = fresh_state(tmp_path / "home")
     dataset = sealed(tmp_path, state, pairs())
     assert verify_dataset(dataset, state=state) == 26
-    assert len(read_rows(dataset, "train", state=state)) == 22
+    read = read_rows(dataset, "train", state=state)
+    assert [len(row.rejected or ()) for row in read] == [1] * 22
+    assert all(row.rejected[0]["content"].startswith(WORSE) for row in read if row.rejected)
     changed = pairs([answer("Another one.")])
     assert sealed(tmp_path / "other", state, changed).id != dataset.id
 
@@ -104,6 +106,7 @@ def test_shards_from_before_there_were_pairs_still_verify(tmp_path: Path) -> Non
     state = fresh_state(tmp_path / "home")
     older = rewritten(sealed(tmp_path, state, sample_rows()), state, lambda table: table.drop_columns(["rejected"]))
     assert verify_dataset(older, state=state) == 26
+    assert [row.rejected for row in read_rows(older, "train", state=state)] == [None] * 22
 
 
 def test_a_shard_whose_rejected_answers_were_taken_away_or_exchanged_is_found(tmp_path: Path) -> None:

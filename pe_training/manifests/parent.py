@@ -1,0 +1,85 @@
+"""The checkpoint that a run starts from, named by id or by the stage it holds, pinned by id before anything runs.
+
+A curriculum is a chain of manifests, each of which names the one before as its parent. A stage moves and an id does not, so the
+name is resolved once, here. A parent of another shape would be loaded in part, or as something that it is not: it is refused
+before money is spent. This room lies below the one that makes checkpoints, so it reads their stored bodies, which their ids prove.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import sqlalchemy as sa
+
+from pe_training.core.config import suggest
+from pe_training.core.errors import Kind, PeError
+from pe_training.core.ids import KINDS, kind_of, make_id, short
+from pe_training.datasets.gate import require_untainted
+from pe_training.manifests.record import BaseModelPin
+from pe_training.manifests.schema import Manifest
+from pe_training.storage import tables as t
+from pe_training.storage.state import State
+
+WHERE = "model.parent"
+
+
+def pin_parent(spec: Manifest, base: BaseModelPin, *, state: State) -> str | None:
+    """The id of the checkpoint that ``spec`` starts from, or ``None``. Raises not_found, refused (recalled data), input, corrupt."""
+    asked = spec.model.parent
+    if asked is None:
+        return None
+    identifier = _holder(asked, state=state) if "@" in asked else state.registry.resolve(asked)
+    require_untainted(identifier, state=state, route="manifest")
+    checkpoint = _proved(identifier, state=state)
+    run = _proved(checkpoint["run_id"], state=state)
+    _require_same("task", checkpoint["task"], spec.model_task, identifier)
+    _require_same("base model", checkpoint["base"], base.content(), identifier)
+    before, after = run["recipe"]["model"], spec.content()["model"]
+    _require_same("adapter", _shape(before), _shape(after), identifier)
+    if spec.model.adapter and spec.model.base.startswith("scratch:"):  # whose random weights under the adapter come from the seed
+        _require_same("seed", run["recipe"]["seed"], spec.seed, identifier)
+    _require_same("label", run["recipe"]["hyperparameters"].get("label"), spec.hyperparameters.label, identifier)
+    return identifier
+
+
+def _holder(asked: str, *, state: State) -> str:
+    line, _, stage = asked.partition("@")
+    s = t.stages.c
+    with state.registry.reading() as connection:
+        held = {
+            str(row.stage): str(row.checkpoint_id) for row in connection.execute(sa.select(s.stage, s.checkpoint_id).where(s.line == line))
+        }
+        lines = [str(name) for name in connection.execute(sa.select(s.line).distinct()).scalars()]
+    if not held:
+        raise PeError(Kind.NOT_FOUND, f"no stage of {line!r} holds a checkpoint", where=WHERE, hint=suggest(line, lines))
+    if stage not in held:
+        raise PeError(Kind.NOT_FOUND, f"nothing holds {stage!r} of {line}", where=WHERE, hint=suggest(stage, held))
+    return held[stage]
+
+
+def _proved(identifier: str, *, state: State) -> dict[str, Any]:
+    """The content of a record, which its id must follow from."""
+    body: dict[str, Any] = json.loads(state.registry.body(identifier))
+    if make_id(kind_of(identifier), body) != identifier:
+        message = f"this {KINDS[kind_of(identifier)]} does not match its content"
+        raise PeError(Kind.CORRUPT, message, where=identifier, hint="restore the registry from a backup")
+    return body
+
+
+def _shape(model: dict[str, Any]) -> dict[str, Any] | None:
+    """What of a manifest's ``model`` decides which tensors are trained, on what; dropout does not."""
+    adapter = model.get("adapter")
+    return adapter and {key: value for key, value in adapter.items() if key != "dropout"} | {"quantization": model.get("quantization")}
+
+
+def _require_same(what: str, before: Any, after: Any, identifier: str) -> None:
+    if before != after:
+        message = f"{short(identifier)} has another {what} than this manifest: {_said(before)}, not {_said(after)}"
+        raise PeError(Kind.INPUT, message, where=WHERE, hint="a run goes on with the same base model and adapter; change one of the two")
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_said(found)}" for key, found in sorted(value.items()))
+    return "none" if value is None else str(value)
