@@ -24,7 +24,8 @@ model:
   adapter: {type: lora, r: 8, alpha: 16, dropout: 0.1, target_modules: all-linear}
   quantization: {type: nf4, double: true}
 hyperparameters:
-  {max_steps: 10, batch_size: 4, micro_batch_size: 2, learning_rate: 1e-4, warmup_steps: 1, max_length: 64, dpo: {}, early_stopping: {patience: 2}}
+  {max_steps: 10, batch_size: 4, micro_batch_size: 2, learning_rate: 1e-4, warmup_steps: 1, max_length: 64, dpo: {},
+   early_stopping: {patience: 2}}
 seed: 17
 compute: {instance: cpu-local, max_hours: 1.0}
 budget: {max_cost_usd: 1.0}
