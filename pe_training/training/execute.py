@@ -181,8 +181,9 @@ def _export(job: _Job, task: Task, keeper: Keeper) -> Checkpoint:
     job.feed.emit("phase", name="export", total=1)
     step, val_loss, tensors = _final(job, task, keeper)
     files = export_model(
-        task.model, tensors, tokenizer=job.tokenizer, base=job.manifest.base, history=keeper.history, artifacts=job.state.artifacts
-    )
+        task.model, tensors, tokenizer=job.tokenizer, base=job.manifest.base, history=keeper.history,
+        trace=keeper.trace.to_bytes(rolled_back=rollbacks(job.state, job.run.id)), artifacts=job.state.artifacts,
+    )  # fmt: skip
     return Checkpoint(
         run_id=job.run.id, line=job.run.line, task=job.spec.task, base=job.manifest.base,
         format="peft-adapter" if job.spec.model.adapter else "full", step=step, weights=tensors_digest(tensors),

@@ -27,6 +27,7 @@ class Task(lightning.LightningModule):
         self.strict_loading = False  # only what is trained is saved
         self._spec, self._h, self._accumulation, self._rank, self._lr_scale = spec, spec.hyperparameters, accumulation, rank, lr_scale
         self._step_loss = 0.0
+        self.gradient_norm = torch.tensor(torch.nan)  # of the step under way; the Keeper takes it
 
     def summed_loss(self, batch: Batch) -> tuple[torch.Tensor, int]:
         """Cross-entropy in nats summed over the targets of a batch, and their number."""
@@ -64,6 +65,14 @@ class Task(lightning.LightningModule):
         optimizer = torch.optim.AdamW(trained, lr=self._h.learning_rate * self._lr_scale, weight_decay=self._h.weight_decay)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, self._h))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+    ) -> None:
+        """What :func:`torch.nn.utils.clip_grad_norm_` does, by the norm that is known already."""
+        assert gradient_clip_val is not None
+        trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        torch.nn.utils.clip_grads_with_norm_(trained, gradient_clip_val, self.gradient_norm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave the frozen base out: it is pinned, and 500 MB a save would buy nothing."""
