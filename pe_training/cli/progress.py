@@ -22,6 +22,7 @@ POLL_S = 0.2
 LINE_EVERY_S = 10
 _TITLES = {
     "load": "loading the model",
+    "compare": "comparing",
     "train": "training",
     "validate": "held-out loss",
     "generate": "asking the model",

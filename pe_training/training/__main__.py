@@ -7,6 +7,7 @@ through Dagster Pipes when Dagster started it, and through its exit code: 0 only
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 
 from pe_training.core.errors import Kind, PeError
@@ -19,8 +20,8 @@ from pe_training.storage.locks import exclusive
 from pe_training.storage.state import State
 from pe_training.training.events import events, record_event
 from pe_training.training.memory import OUT_OF_MEMORY, smaller_micro
-from pe_training.training.process import Work, run_process
-from pe_training.training.ranks import launch, place
+from pe_training.training.process import Work, end_with_parent, run_process
+from pe_training.training.ranks import launch, launcher, place
 from pe_training.training.record import Checkpoint, TrainingRun
 
 
@@ -87,4 +88,6 @@ def train_here(work: Work) -> None:
 
 
 if __name__ == "__main__":
+    if (parent := launcher()) is not None:
+        end_with_parent(signal.SIGKILL, parent=parent)
     sys.exit(run_process(sys.argv[1:], work=train))

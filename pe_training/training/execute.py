@@ -20,6 +20,7 @@ from pe_training.manifests.schema import Manifest
 from pe_training.storage.state import State
 from pe_training.training.base import load_base, load_tokenizer
 from pe_training.training.data import Prepared, label_names, prepare
+from pe_training.training.environment import environment
 from pe_training.training.events import events, record_event, rollbacks
 from pe_training.training.feed import Feed
 from pe_training.training.identity import thread_count
@@ -75,7 +76,8 @@ def execute(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     job = _prepare(run, manifest, state=state, feed=feed, here=here)
     if here.leads:
-        record_event(state, run.id, "started" if job.states.newest_intact() is None else "resumed")
+        noted = {"manifest": manifest.id, "environment": environment(state.settings).content()}
+        record_event(state, run.id, "started" if job.states.newest_intact() is None else "resumed", noted)
     status = "failed"
     try:
         checkpoint = _train(job)

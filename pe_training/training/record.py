@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 from pe_training.core.records import Attachment, Frozen, Record
 from pe_training.manifests.record import BaseModelPin
 
+HISTORY_FILE, TRACE_FILE = "history.jsonl", "trace.safetensors"  # of every checkpoint
+
 
 class Hardware(Frozen):
     """What of a machine can change bits: the instruction set in use, the number of threads, the accelerator."""

@@ -3,7 +3,8 @@
 Two runs that end with other weights parted at some step, in some tensor. Without a trace that place is a guess; with one it is a look. It
 costs nothing that training does not do anyway: clipping needs these norms, and they are taken once.
 
-Row ``n`` is optimiser step ``n + 1`` of the trajectory that counts. Steps that a rollback took back are not in it; the stored file names them.
+Row ``n`` is optimiser step ``n + 1`` of the trajectory that counts. Steps that a rollback took back are not in it; the stored file names
+them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import torch
 from safetensors.torch import save
 
 FORMAT = "pe-training/trace-v1"
-TRACE_FILE = "trace.safetensors"
 LOSS, NORMS, ABOUT = "loss", "gradient_norms", "trace"
 
 
@@ -84,8 +84,8 @@ class Trace:
     def to_bytes(self, *, rolled_back: Iterable[Mapping[str, Any]]) -> bytes:
         """A safetensors file: ``loss`` (steps,) and ``gradient_norms`` (steps, tensors), float32; names in the metadata.
 
-        ``rolled_back``: bodies of the run's rollbacks. Each ``[first, last]`` in the metadata is a stretch of steps that were trained, taken
-        back and trained again on the data that follows.
+        ``rolled_back``: bodies of the run's rollbacks. Each ``[first, last]`` in the metadata is a stretch of steps that were trained,
+        taken back and trained again on the data that follows.
         """
         about = {
             "format": FORMAT,

@@ -14,9 +14,8 @@ from safetensors.torch import save_file
 from pe_training.core.records import Attachment
 from pe_training.manifests.record import BaseModelPin
 from pe_training.storage.artifacts import ArtifactStore
-from pe_training.training.trace import TRACE_FILE
+from pe_training.training.record import HISTORY_FILE, TRACE_FILE
 
-HISTORY_FILE = "history.jsonl"
 ADAPTER_WEIGHTS, ADAPTER_CONFIG, FULL_WEIGHTS = "adapter_model.safetensors", "adapter_config.json", "model.safetensors"
 
 

@@ -33,7 +33,7 @@ def test_clipping_by_the_traced_norm_is_what_torch_does_to_the_bit(dtype: torch.
 
 def test_a_row_holds_the_norm_of_all_and_of_each_tensor_that_is_trained_and_has_a_gradient() -> None:
     made = module()
-    frozen, without = list(made.parameters())[0], list(made.parameters())[3]
+    frozen, _, _, without, _ = made.parameters()
     frozen.requires_grad = False
     without.grad = None
     gradients = Gradients(made)

@@ -351,6 +351,7 @@ def plan() -> Plan:
         base=BASE.ref, parameters_m=134.5, steps=40, tokens=Range(low=16384, high=20480), duration_s=Range(low=41, high=412),
         cost_usd=Range(low=0.0011, high=0.011), max_cost_usd=1.0, spent_usd=0.25, suites={"accuracy": 40, "safety": 60, "fairness": None}, policy="staging",
         changes=(Change(key="spec.hyperparameters.max_steps", before="60", after="40"),), previous="mf_" + "4" * 32,
+        environment=(Change(key="packages.torch", before="2.12.0", after="2.13.0"), Change(key="git.dirty", before="False", after="True")),
     )  # fmt: skip
 
 
