@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load
 
+from pe_training.core.errors import Kind, PeError
 from pe_training.core.records import Frozen
 
 Rows = NDArray[np.float32]
@@ -57,14 +58,14 @@ class Comparison(Frozen):
 
     steps: int  # that both runs have
     tensors: int
-    first_step: int | None  # whose loss or gradient norms differ
-    loss: Pair | None  # at that step, if it differs
-    tensor: TensorDifference | None  # at that step, the first in the model's order
-    history: HistoryDifference | None
+    first_step: int | None = None  # whose loss or gradient norms differ
+    loss: Pair | None = None  # at that step, if it differs
+    tensor: TensorDifference | None = None  # at that step, the first in the model's order
+    history: HistoryDifference | None = None
     rollbacks_identical: bool
     largest_loss_difference: float  # relative, over all steps compared
     last_loss_difference: float  # relative, at the last of them
-    weights: WeightsDifference | None  # None: not both runs ended
+    weights: WeightsDifference | None = None  # None: not both runs ended
 
     @property
     def identical_steps(self) -> int:
@@ -99,8 +100,13 @@ def read_trace(data: bytes) -> tuple[list[str], Rows, Rows]:
 
 
 def compare(recorded: Evidence, reproduced: Evidence, *, steps: int | None = None) -> Comparison:
-    """Compare the steps that both have, at most ``steps``; the weights too where both ended and all steps are compared."""
-    assert list(recorded.names) == list(reproduced.names), "the runs trained other tensors"
+    """Compare the steps that both have, at most ``steps``; the weights too where both ended and all steps are compared.
+
+    Raises refused for runs that trained other tensors, which other code may.
+    """
+    if unmatched := sorted(set(recorded.names) ^ set(reproduced.names)):
+        message = f"the reproduction trained other tensors, so there is nothing to compare: {', '.join(unmatched[:3])} are only in one"
+        raise PeError(Kind.REFUSED, message, hint="go back to the code that trained the run")
     shared = min(len(recorded.loss), len(reproduced.loss))
     count = shared if steps is None else min(steps, shared)
     whole = count == len(recorded.loss) == len(reproduced.loss)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from pe_training.core.ids import short
 from pe_training.core.records import Frozen
 from pe_training.manifests.plan import Change, difference
 from pe_training.manifests.record import ResolvedManifest
@@ -57,7 +58,7 @@ class Environment(Frozen):
     python: str
     os: str
     code: str  # as in the run
-    sources: dict[str, str]  # of the training room: file -> digest
+    sources: dict[str, str]  # of the training room: file -> beginning of its digest
     git: Checkout | None = None  # None: the code lies in no checkout, or there is no git to ask
     image: str | None = None  # None: not told, so probably in no container
     machine: Machine
@@ -70,7 +71,7 @@ def environment(settings: Settings) -> Environment:
         python=f"{platform.python_implementation()} {platform.python_version()}",
         os=platform.platform(),
         code=training_code(),
-        sources=source_digests(),
+        sources={name: short(digest) for name, digest in source_digests().items()},
         git=_checkout(),
         image=settings.image_digest,
         machine=_machine(),
@@ -78,8 +79,8 @@ def environment(settings: Settings) -> Environment:
 
 
 def changes(before: Environment, after: Environment) -> tuple[Change, ...]:
-    """What differs, as dotted keys. What is known to change bits stands first."""
-    found = difference(before.content(), after.content())
+    """What differs, as dotted keys. What is known to change bits stands first; sources stand for the code."""
+    found = [change for change in difference(before.content(), after.content()) if change.key != "code"]
     first = {f"packages.{name}" for name in LIBRARIES}
     return tuple(sorted(found, key=lambda change: (change.key not in first, change.key)))
 

@@ -20,6 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import sqlalchemy as sa
+
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import short
 from pe_training.costs.ledger import settling
@@ -28,6 +30,7 @@ from pe_training.datasets.gate import require_trainable, require_untainted
 from pe_training.datasets.record import DatasetVersion
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.settings import environment_of_a_part
+from pe_training.storage import tables as t
 from pe_training.storage.locks import exclusive
 from pe_training.storage.state import State
 from pe_training.training.compare import Evidence, compare, read_trace
@@ -146,14 +149,14 @@ def evidence_of(state: State, run_id: str) -> Evidence:
 
 
 def _saved_evidence(state: State, run_id: str, taken_back: Sequence[dict[str, Any]]) -> Evidence:
-    from pe_training.training.states import StateStore
+    from pe_training.training.packing import unpack
 
-    states = StateStore(run_id, keep_last=1, state=state)
-    step = states.newest_intact()
-    if step is None:
-        message = f"{short(run_id)} left no state to compare"
-        raise PeError(Kind.INFRASTRUCTURE, message, where=run_id, hint="run the same command again")
-    kept = states.load_checkpoint(step)["callbacks"]["keeper"]
+    s = t.run_states.c
+    with state.registry.reading() as connection:
+        digest = connection.execute(sa.select(s.digest).where(s.run_id == run_id).order_by(s.step.desc()).limit(1)).scalar()
+    if digest is None:
+        raise PeError(Kind.INFRASTRUCTURE, f"{short(run_id)} left no state to compare", where=run_id, hint="run the same command again")
+    kept = unpack(state.artifacts.get(digest))["callbacks"]["keeper"]
     rows = kept["trace"]["rows"].numpy()
     return Evidence(names=kept["trace"]["names"], loss=rows[:, 0], norms=rows[:, 1:], history=kept["history"], rollbacks=taken_back)
 

@@ -23,13 +23,14 @@ from pe_training.storage.taints import taints_in
 from pe_training.training.compare import Comparison
 from pe_training.training.environment import changes, environment, recorded
 from pe_training.training.events import attempts, events, events_in, record_event
-from pe_training.training.identity import hardware_class, training_code
+from pe_training.training.identity import LIBRARIES, hardware_class, source_digests, training_code
 from pe_training.training.record import Checkpoint, TrainingRun
 
 REPRODUCED = "reproduced"
 NOT_MEASURED = "not measured"
 TOLERANCE = 1e-3
 SAMPLED_FROM = 50
+NAMED = 6  # differences in a refusal
 
 Determinism = Literal["bitwise", "tolerance", "statistical"]
 CLASSES: Sequence[Determinism] = ("bitwise", "tolerance", "statistical")  # best first
@@ -42,7 +43,7 @@ class Reproduction(Frozen):
     ended: str  # finished, or why not
     comparison: Comparison
     tolerance: float
-    determinism: Determinism | None  # None: says nothing about the run's class
+    determinism: Determinism | None = None  # None: says nothing about the run's class
     differs: tuple[Change, ...]  # today's code and hardware class, against the run's
     environment: tuple[Change, ...]  # today's, against the one the run was trained in
 
@@ -109,15 +110,16 @@ def differences(state: State, run: TrainingRun) -> tuple[Change, ...]:
     before = recorded(state, run.id)
     if before is None or run.code == training_code():
         return tuple(found)
-    relevant = [change for change in changes(before, environment(state.settings)) if change.key.startswith(("packages.", "sources."))]
+    decisive = {f"packages.{name}" for name in LIBRARIES} | {f"sources.{name}" for name in before.sources.keys() | source_digests()}
+    relevant = [change for change in changes(before, environment(state.settings)) if change.key in decisive]
     return (*(change for change in found if change.key != "code"), *relevant) if relevant else tuple(found)
 
 
 def require_same_class(state: State, run: TrainingRun) -> None:
     """Refuse to reproduce a run that today's code on this machine would not be. Raises refused, naming what differs."""
     if found := differences(state, run):
-        what = ", ".join(f"{change.key} ({change.before} -> {change.after})" for change in found[:6])
-        more = f" and {len(found) - 6} more" if len(found) > 6 else ""
+        what = ", ".join(f"{change.key} ({change.before} -> {change.after})" for change in found[:NAMED])
+        more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
         message = f"{short(run.id)} was trained with other code or on other hardware: {what}{more}"
         raise PeError(Kind.REFUSED, message, where=run.id, hint="--anyway does it all the same, and says nothing about the run's class")
 

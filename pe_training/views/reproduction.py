@@ -43,8 +43,8 @@ def headline(outcome: Reproduction) -> str:
     steps = numbers.count(found.steps, "step")
     ended = "" if outcome.ended == "finished" else f" (the reproduction: {outcome.ended})"
     if outcome.identical:
-        weights = " and the weights" if found.weights else ""
-        return f"identical: {steps} of {numbers.count(found.tensors, 'tensor')}, the history{weights} are the same to the bit{ended}"
+        what = "weights, history and gradients" if found.weights else "history and gradients"
+        return f"identical to the bit: {what} of {numbers.count(found.tensors, 'tensor')} over {steps}{ended}"
     where = f" from step {found.first_step:,} on" if found.first_step else ""
     return f"differs{where}, of {steps} compared{ended}"
 
