@@ -32,7 +32,7 @@ def reproduction_view(outcome: Reproduction, *, determinism: str) -> RenderableT
 
 def reproduction_markdown(outcome: Reproduction, *, determinism: str) -> str:
     """The same for Dagster, under the 1,000 characters that it shows inline."""
-    head = f"**{cell(headline(outcome), 200)}**; the run is {determinism}"
+    head = f"**{cell(headline(outcome), 200)}**; determinism class: {determinism}"
     rows = [] if outcome.identical else [[cell(name), cell(str(text), 120)] for name, text in _differences(outcome.comparison).items()]
     return lines_table(head, ("what", "found"), rows)
 

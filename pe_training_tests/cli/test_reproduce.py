@@ -21,7 +21,7 @@ def test_a_finished_run_is_reproduced_and_shown_with_its_class(finished: tuple[P
     done = pe("reproduce", run[:16], "--steps", "2", home=own_home)
     assert done.code == 0, done.stderr
     assert "identical to the bit: history and gradients of 20 tensors over 2 steps" in done.stdout
-    assert "training" in done.stderr  # its progress is seen
+    assert "held-out loss" in done.stderr  # its progress is seen
     shown = pe("show", run, "--json", home=own_home).json
     assert shown["determinism"] == "not measured"  # the first steps do not prove the rest
     assert [event["kind"] for event in shown["events"]] == ["started", "finished", "reproduced"]
@@ -29,7 +29,7 @@ def test_a_finished_run_is_reproduced_and_shown_with_its_class(finished: tuple[P
     text = pe("show", run, home=own_home).stdout
     assert "determinism  not measured" in text
     assert "trained in" in text
-    assert "(not measured)" in pe("trace", finished[1].json["decision"], home=own_home).stdout
+    assert "(determinism: not measured)" in pe("trace", finished[1].json["decision"], home=own_home).stdout
 
 
 def test_only_runs_can_be_reproduced(finished: tuple[Path, Ended]) -> None:

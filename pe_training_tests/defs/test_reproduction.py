@@ -9,21 +9,24 @@ import dagster as dg
 import pytest
 
 from pe_training.compute.dagster_home import open_instance
-from pe_training.defs.resources import Store
-from pe_training.defs.training import weekly_reproduction
 from pe_training.definitions import defs
+from pe_training.defs.resources import Store
 from pe_training.settings import SAMPLES, Settings
 from pe_training.storage.state import State
 from pe_training.training.reproduction import determinism
 from pe_training_tests.training.runs import manifest_with, prepare_run
 from pe_training_tests.training.test_reproduce import SMALL
 
+pytestmark = [  # about Dagster's own Pipes, which it calls itself
+    pytest.mark.filterwarnings("ignore::dagster.PreviewWarning"),
+    pytest.mark.filterwarnings("ignore:AssetExecutionContext.run_id is deprecated:DeprecationWarning"),
+]
 SATURDAY = datetime(2026, 11, 28, 2, tzinfo=UTC)
 
 
 def tick(instance: dg.DagsterInstance, at: datetime) -> dg.RunRequest | dg.SkipReason:
     context = dg.build_schedule_context(instance=instance, scheduled_execution_time=at, resources={"store": Store()})
-    found = weekly_reproduction(context)
+    found = defs().get_repository_def().get_schedule_def("weekly_reproduction")(context)
     assert isinstance(found, dg.RunRequest | dg.SkipReason)
     return found
 
@@ -59,4 +62,4 @@ def test_materialising_a_plan_and_all_below_it_does_not_train_twice() -> None:
 
 
 def test_the_schedule_is_off_until_somebody_turns_it_on() -> None:
-    assert weekly_reproduction.default_status is dg.DefaultScheduleStatus.STOPPED
+    assert defs().get_repository_def().get_schedule_def("weekly_reproduction").default_status is dg.DefaultScheduleStatus.STOPPED

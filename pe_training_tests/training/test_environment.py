@@ -125,8 +125,7 @@ def test_pe_plan_warns_by_name_and_tells_it_without_torch(run: Prepared) -> None
     assert f"packages.torch: 2.0.0 -> {importlib.metadata.version('torch')}" in shown.stdout
     assert "packages.torch" in [change["key"] for change in pe("plan", SMOKE, "--json", home=run.home).json["environment"]]
     code = (
-        "import sys; from pe_training.manifests.record import ResolvedManifest
-from pe_training.settings import Settings; from pe_training.training.environment import environment; "
+        "import sys; from pe_training.settings import Settings; from pe_training.training.environment import environment; "
         "environment(Settings()); sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
