@@ -100,6 +100,21 @@ def test_an_untouched_run_is_identical_and_nothing_of_it_changes(run: Prepared) 
     assert trace_up(run.state, run.checkpoint.id).children[0].determinism == "bitwise"
 
 
+def test_a_run_that_was_killed_and_resumed_has_the_trace_of_one_that_was_not(trained: Prepared, tmp_path: Path) -> None:
+    killed = prepare_run(tmp_path, manifest_with((SAMPLES / "manifests" / "smoke.yaml").read_text(), *SMALL))
+    first = killed.start()
+    said, deadline = tmp_path / "runs" / killed.run / "progress.jsonl", time.monotonic() + 120
+    while not said.exists() or '"event": "saved", "step": 2' not in said.read_text():
+        assert first.poll() is None, killed.log
+        assert time.monotonic() < deadline, killed.log
+        time.sleep(0.01)
+    first.kill()
+    first.wait()
+    assert not killed.complete
+    assert killed.finish() == trained.checkpoint  # trace, history and weights by digest
+    assert list(killed.happened()) == ["started", "resumed", "finished"]
+
+
 def test_one_bit_of_one_norm_in_the_stored_trace_is_found_by_step_and_tensor(run: Prepared) -> None:
     state = run.state
     stored = next(file for file in run.checkpoint.content_files if file.path == TRACE_FILE)
