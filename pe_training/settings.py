@@ -21,6 +21,9 @@ class Settings(BaseSettings):
 
     home: Path = Field(default=Path(".pe"), description="folder for all state that is not moved elsewhere by a URL")
     artifacts_url: str = Field(default="", description="fsspec URL of the artifact store; default file://$PE_HOME/artifacts")
+    artifacts_behind_url: str | None = Field(
+        default=None, description="fsspec URL of a store that is read where the first lacks an artifact, and never written"
+    )
     database_url: str = Field(default="", description="SQLAlchemy URL of the registry; default SQLite in PE_HOME")
     dagster_home: Path | None = Field(
         default=None, validation_alias="DAGSTER_HOME", description="Dagster's own state; default $PE_HOME/dagster"
@@ -36,6 +39,7 @@ class Settings(BaseSettings):
     )
     suites: Path | None = Field(default=None, description="folder of evaluation suites; default: those shipped")
     rates: Path | None = Field(default=None, description="file of prices; default: the one shipped")
+    image_digest: str | None = Field(default=None, description="digest of the container image that this runs in, noted with every attempt")
     actor: str = Field(default="", description="who acts, for the audit trail; default: the login name")
 
     @cached_property
@@ -104,10 +108,12 @@ class Settings(BaseSettings):
     def child_environment(self) -> dict[str, str]:
         """Variables that make a child process see the same state, as absolute values."""
         given = {
-            "PE_HOME": self.root, "PE_ARTIFACTS_URL": self.artifacts, "PE_DATABASE_URL": self.database, "DAGSTER_HOME": self.dagster,
+            "PE_HOME": self.root, "PE_ARTIFACTS_URL": self.artifacts,
+            "PE_ARTIFACTS_BEHIND_URL": self.artifacts_behind_url, "PE_DATABASE_URL": self.database, "DAGSTER_HOME": self.dagster,
             "PE_RELEASES": self.releases, "PE_RELEASES_URL": self.releases_url, "PE_MANIFESTS": self.manifests,
             "PE_POLICIES": self.policies, "PE_RELEASE_POLICY": self.release_policy,
-            "PE_SUITES": self.suites, "PE_RATES": self.rates, "PE_ACTOR": self.actor,
+            "PE_SUITES": self.suites, "PE_RATES": self.rates,
+            "PE_IMAGE_DIGEST": self.image_digest, "PE_ACTOR": self.actor,
         }  # fmt: skip
         return {name: str(value.absolute() if isinstance(value, Path) else value) for name, value in given.items() if value}
 

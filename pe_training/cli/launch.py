@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pe_training.datasets.catalog import ReleaseFolder
@@ -24,7 +26,13 @@ def run_chain(manifest: ResolvedManifest, *, state: State) -> None:
     _launch("train_and_promote", partitions="training_run", key=manifest.id, state=state)
 
 
-def _launch(job: str, *, partitions: str, key: str, state: State) -> None:
+def run_reproduction(manifest: ResolvedManifest, *, run_id: str, steps: int | None, anyway: bool, state: State) -> None:
+    """Materialise ``reproduction`` for a run that the manifest asked for. Raises refused, or whatever ended it."""
+    asked = {"run": run_id, "anyway": anyway} | ({"steps": steps} if steps else {})
+    _launch("reproduce_run", partitions="training_run", key=manifest.id, state=state, config={"ops": {"reproduction": {"config": asked}}})
+
+
+def _launch(job: str, *, partitions: str, key: str, state: State, config: Mapping[str, Any] = MappingProxyType({})) -> None:
     import warnings
 
     from dagster import PreviewWarning
@@ -38,4 +46,4 @@ def _launch(job: str, *, partitions: str, key: str, state: State) -> None:
         instance.add_dynamic_partitions(partitions, [key])
         found = defs().resolve_job_def(job)
         with database_errors(f"Dagster's state in {state.settings.dagster}"):
-            found.execute_in_process(instance=instance, partition_key=key, run_config=_QUIET, raise_on_error=True)
+            found.execute_in_process(instance=instance, partition_key=key, run_config={**_QUIET, **config}, raise_on_error=True)

@@ -24,6 +24,7 @@ _TITLES = {
     "load": "loading the model",
     "reference": "asking the reference model",
     "refer": "reference answers",
+    "compare": "comparing",
     "train": "training",
     "validate": "held-out loss",
     "generate": "asking the model",

@@ -39,14 +39,17 @@ def ls(
 
 @answers
 def show(identifier: Id, as_json: AsJson = False) -> Answer:
-    """Show one record with its parents and files; a decision with every reason."""
+    """Show one record with its parents and files; a decision with every reason, a run with what happened to it."""
     from pe_training.datasets.accept import origins
     from pe_training.datasets.record import DatasetVersion
     from pe_training.lineage.recall import taints_of
     from pe_training.promotion.record import PromotionDecision
+    from pe_training.training.record import TrainingRun
+    from pe_training.training.reproduction import happened
     from pe_training.views.console import decision_view
     from pe_training.views.lists import record_view
     from pe_training.views.recalls import banner
+    from pe_training.views.reproduction import run_facts
 
     state = open_state()
     registry = state.registry
@@ -56,6 +59,9 @@ def show(identifier: Id, as_json: AsJson = False) -> Answer:
     named = {"recalls": [asdict(recall) for recall in recalls]}
     parents = registry.parents(whole) | (origins(state, whole) if kind_of(whole) == DatasetVersion.kind else {})
     data = {"id": whole, **named, "content": json.loads(registry.body(whole)), "parents": parents, "files": files}
+    if kind_of(whole) == TrainingRun.kind:
+        data |= happened(state, whole)
+        return Answer(data=data, show=lambda: [*banner(recalls), record_view(data), run_facts(data)])
     if kind_of(whole) == PromotionDecision.kind:
         return Answer(data=data, show=lambda: [*banner(recalls), decision_view(registry.get(whole, PromotionDecision))])
     return Answer(data=data, show=lambda: [*banner(recalls), record_view(data)])

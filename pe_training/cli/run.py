@@ -48,12 +48,14 @@ def run(path: ManifestPath, full: Full = False, dry_run: DryRun = False, as_json
 def _planned(path: Path, *, full: bool) -> Answer:
     """What ``pe plan`` answers, and ``pe run --dry-run`` too: nothing is started."""
     from pe_training.manifests.plan import make_plan
+    from pe_training.training.environment import changes_since_last_run
     from pe_training.training.identity import plan_run
     from pe_training.views.lists import plan_view
 
     state = open_state()
     manifest = _resolve(path, full=full, state=state)
-    found = make_plan(manifest, run_id=plan_run(manifest).id, state=state)
+    differs = changes_since_last_run(manifest, state=state)
+    found = make_plan(manifest, run_id=plan_run(manifest).id, environment=differs, state=state)
     return Answer(data=found.content() | {"fits_budget": found.fits_budget}, show=lambda: [plan_view(found)])
 
 

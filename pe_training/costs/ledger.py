@@ -19,7 +19,7 @@ from pe_training.storage.registry import PAGE_ROWS
 from pe_training.storage.state import State
 from pe_training.storage.tables import charges
 
-Step = Literal["training", "evaluation"]
+Step = Literal["training", "evaluation", "reproduction"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from pe_training.manifests.plan import make_plan
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.manifests.resolve import read_manifest, resolve
 from pe_training.promotion.inputs import check_inputs
+from pe_training.training.environment import changes_since_last_run
 from pe_training.training.identity import plan_run
 from pe_training.training.needs import require_machine
 from pe_training.views.markdown import plan_markdown
@@ -33,7 +34,7 @@ def training_plan(context: dg.AssetExecutionContext, store: Store) -> dg.Materia
     policy = check_inputs(manifest, state=state)
     run = plan_run(manifest)
     require_machine(manifest.spec)
-    plan = make_plan(manifest, run_id=run.id, state=state)
+    plan = make_plan(manifest, run_id=run.id, environment=changes_since_last_run(manifest, state=state), state=state)
     state.registry.put(run)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(run.id),
@@ -49,7 +50,7 @@ def training_plan(context: dg.AssetExecutionContext, store: Store) -> dg.Materia
 
 train_and_promote = dg.define_asset_job(
     "train_and_promote",
-    selection=dg.AssetSelection.assets("training_plan").downstream(),
+    selection=dg.AssetSelection.assets("training_plan").downstream() - dg.AssetSelection.assets("reproduction"),
     description="One manifest, from its plan to its promotion decision and stages.",
 )
 

@@ -18,6 +18,8 @@ from pe_training.storage import tables as t
 from pe_training.storage.registry import PAGE_ROWS
 from pe_training.storage.state import State
 from pe_training.storage.taints import taints_in
+from pe_training.training.record import TrainingRun
+from pe_training.training.reproduction import NOT_MEASURED, determinism_in
 
 MAX_DEPTH = 8  # the chain has six links
 Links = list[tuple[str, str]]  # role, id
@@ -35,6 +37,7 @@ class Tree:
     missing: bool = False  # linked to, but not in the registry
     truncated: bool = False  # has more below it than is shown
     recalls: tuple[int, ...] = ()  # the recalls that taint it
+    determinism: str | None = None  # of a run: how exactly it can be repeated, as was measured
 
 
 def trace_up(state: State, identifier: str, *, depth: int = MAX_DEPTH) -> Tree:
@@ -100,8 +103,9 @@ def _walk(
         children += _origins(connection, label, identifier)
     recalls = tuple(recall.seq for recall in taints_in(connection, identifier))
     return Tree(
-        id=identifier, kind=kind, label=label, role=role, children=tuple(children), truncated=len(shown) < len(found), recalls=recalls
-    )
+        id=identifier, kind=kind, label=label, role=role, children=tuple(children), truncated=len(shown) < len(found), recalls=recalls,
+        determinism=determinism_in(connection, identifier) or NOT_MEASURED if kind == TrainingRun.kind else None,
+    )  # fmt: skip
 
 
 def _parents(connection: sa.Connection, child: str) -> Links:

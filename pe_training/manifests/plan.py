@@ -61,6 +61,7 @@ class Plan(Frozen):
     policy: str
     changes: tuple[Change, ...]  # against the line's last manifest
     previous: str | None
+    environment: tuple[Change, ...]  # today's, against what the line's last run was trained in
 
     @property
     def fits_budget(self) -> bool | None:
@@ -68,8 +69,11 @@ class Plan(Frozen):
         return None if self.cost_usd is None else self.cost_usd.high <= self.max_cost_usd - self.spent_usd
 
 
-def make_plan(manifest: ResolvedManifest, *, run_id: str, state: State) -> Plan:
-    """The plan of a resolved manifest, whose run has the id ``run_id``. Raises input for an instance without a price, refused."""
+def make_plan(manifest: ResolvedManifest, *, run_id: str, environment: tuple[Change, ...], state: State) -> Plan:
+    """The plan of a resolved manifest, whose run has the id ``run_id``. ``environment``: what of it differs from the line's last run.
+
+    Raises input for an instance without a price, refused.
+    """
     spec = manifest.spec
     rates = load_rates(state.settings.rates_file)
     require_instance(spec, rates)
@@ -103,6 +107,7 @@ def make_plan(manifest: ResolvedManifest, *, run_id: str, state: State) -> Plan:
         policy=spec.promotion.policy,
         changes=tuple(difference(_asked(previous), _asked(manifest))) if previous else (),
         previous=previous.id if previous else None,
+        environment=environment,
     )
 
 

@@ -33,9 +33,12 @@ class _Readable(Protocol):
 class ArtifactStore:
     """Content-addressed files below one URL."""
 
-    def __init__(self, url: str, *, cache: Path) -> None:
-        """``url``: any fsspec URL. ``cache``: local folder for objects that a library must open by path."""
-        self.url = url
+    def __init__(self, url: str, *, cache: Path, behind: ArtifactStore | None = None) -> None:
+        """``url``: any fsspec URL. ``cache``: local folder for objects that a library must open by path.
+
+        ``behind``: a store that is read where this one lacks an object, and never written.
+        """
+        self.url, self._behind = url, behind
         try:
             self._root = UPath(url)
             _ = self._root.fs  # else made on first use, which is too late to say that its package is missing
@@ -93,7 +96,7 @@ class ArtifactStore:
 
     def has(self, digest: str) -> bool:
         """Whether an object of that name exists (not whether it is intact: see :meth:`verify`)."""
-        return bool(self._path(digest).exists())
+        return bool(self._path(digest).exists()) or (self._behind is not None and self._behind.has(digest))
 
     def get(self, digest: str) -> bytes:
         """The bytes, verified. Raises not_found or corrupt."""
@@ -104,6 +107,8 @@ class ArtifactStore:
 
     def local_path(self, digest: str) -> Path:
         """A verified local file with these bytes, for libraries that open by path. Never write to it."""
+        if self._behind is not None and not self._path(digest).exists():
+            return self._behind.local_path(digest)
         if self._local is not None:
             self.verify(digest)
             return self._local_path(digest)
@@ -163,6 +168,8 @@ class ArtifactStore:
     def _open_checked(self, digest: str) -> UPath:
         path = self._path(digest)
         if not path.exists():
+            if self._behind is not None:
+                return self._behind._open_checked(digest)
             hint = "restore it from a backup of the artifact store, or run the job that made it again"
             raise PeError(Kind.CORRUPT, f"artifact {short(digest)} is missing", where=self._place(digest), hint=hint)
         return path

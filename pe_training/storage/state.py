@@ -19,7 +19,8 @@ class State:
     @cached_property
     def artifacts(self) -> ArtifactStore:
         """The artifact store."""
-        return ArtifactStore(self.settings.artifacts, cache=self.settings.root / "cache" / "artifacts")
+        cache, behind = self.settings.root / "cache" / "artifacts", self.settings.artifacts_behind_url
+        return ArtifactStore(self.settings.artifacts, cache=cache, behind=ArtifactStore(behind, cache=cache) if behind else None)
 
     @cached_property
     def registry(self) -> Registry:

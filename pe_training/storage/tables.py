@@ -78,7 +78,7 @@ charges = Table(
     "charges", metadata,
     Column("seq", Integer, primary_key=True, autoincrement=True),
     Column("subject", String(64), nullable=False, index=True),
-    Column("step", String(16), nullable=False),  # training | evaluation
+    Column("step", String(16), nullable=False),  # training | evaluation | reproduction
     Column("instance", String(64), nullable=False),
     Column("duration_ms", Integer, nullable=False),
     Column("cost_usd", String(32), nullable=False),

@@ -1,13 +1,17 @@
 """The training process: ``python -m pe_training.training RUN MANIFEST``. The same on every compute target.
 
 It needs two ids and the storage URLs; everything else it reads from the registry. It reports through its progress feed,
-through Dagster Pipes when Dagster started it, and through its exit code: 0 only when the checkpoint is registered.
+through Dagster Pipes when Dagster started it, and through its exit code: 0 only when the checkpoint is registered. From a shell it can be
+handed a manifest's path instead (alone.py).
 """
 
 from __future__ import annotations
 
 import gc
+import signal
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.costs.ledger import settling
@@ -17,10 +21,11 @@ from pe_training.datasets.record import DatasetVersion
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.storage.locks import exclusive
 from pe_training.storage.state import State
+from pe_training.training.alone import train_alone
 from pe_training.training.events import events, record_event
 from pe_training.training.memory import OUT_OF_MEMORY, smaller_micro
-from pe_training.training.process import Work, run_process
-from pe_training.training.ranks import launch, place
+from pe_training.training.process import Work, end_with_parent, run_process
+from pe_training.training.ranks import launch, launcher, place
 from pe_training.training.record import Checkpoint, TrainingRun
 
 
@@ -89,5 +94,18 @@ def train_here(work: Work) -> None:
         work.state.registry.put(checkpoint)
 
 
+def main(words: Sequence[str]) -> int:
+    """The exit code of what the command line asks for."""
+    match words:
+        case [path] if not path.startswith("-"):
+            return train_alone(Path(path), work=train)
+        case [run, manifest] if run.startswith(f"{TrainingRun.kind}_"):
+            return run_process([run, manifest], work=train)
+    sys.stderr.write("usage: python -m pe_training.training MANIFEST.yaml, or RUN MANIFEST by their ids\n")
+    return Kind.INPUT.exit_code
+
+
 if __name__ == "__main__":
-    sys.exit(run_process(sys.argv[1:], work=train))
+    if (parent := launcher()) is not None:
+        end_with_parent(signal.SIGKILL, parent=parent)
+    sys.exit(main(sys.argv[1:]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,10 +21,21 @@ def record_event(state: State, run_id: str, kind: str, body: dict[str, Any] | No
 
 def events(state: State, run_id: str) -> list[tuple[str, str, dict[str, Any]]]:
     """``(time, kind, body)`` of everything that happened to a run, in order."""
-    e = t.run_events.c
     with state.registry.reading() as connection:
-        rows = connection.execute(sa.select(e.at, e.kind, e.body).where(e.run_id == run_id).order_by(e.seq))
-        return [(str(row.at), str(row.kind), json.loads(row.body)) for row in rows]
+        return events_in(connection, run_id)
+
+
+def events_in(connection: sa.Connection, run_id: str, *, kinds: Sequence[str] = ()) -> list[tuple[str, str, dict[str, Any]]]:
+    """As :func:`events`, inside a transaction; only of these kinds, if any are named."""
+    e = t.run_events.c
+    query = sa.select(e.at, e.kind, e.body).where(e.run_id == run_id).order_by(e.seq)
+    rows = connection.execute(query.where(e.kind.in_(kinds)) if kinds else query)
+    return [(str(row.at), str(row.kind), json.loads(row.body)) for row in rows]
+
+
+def attempts(state: State, run_id: str) -> list[dict[str, Any]]:
+    """Bodies of the run's attempts, in order: which manifest asked for it, and what it was trained in."""
+    return [body for _, kind, body in events(state, run_id) if kind in {"started", "resumed"}]
 
 
 def rollbacks(state: State, run_id: str) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from pe_training.manifests.schema import Manifest
 from pe_training.storage.state import State
 from pe_training.training.base import load_tokenizer
 from pe_training.training.data import Prepared, label_names, prepare
+from pe_training.training.environment import environment
 from pe_training.training.events import events, record_event, rollbacks
 from pe_training.training.feed import Feed
 from pe_training.training.identity import thread_count
@@ -91,7 +92,8 @@ def execute(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed:
 def _execute(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed: Feed, here: Place) -> Checkpoint:
     job = _prepare(run, manifest, state=state, feed=feed, here=here)
     if here.leads:
-        record_event(state, run.id, "started" if job.states.newest_intact() is None else "resumed")
+        noted = {"manifest": manifest.id, "environment": environment(state.settings).content()}
+        record_event(state, run.id, "started" if job.states.newest_intact() is None else "resumed", noted)
     status = "failed"
     try:
         checkpoint = _train(job)
@@ -192,8 +194,9 @@ def _export(job: _Job, task: Task, keeper: Keeper) -> Checkpoint:
     job.feed.emit("phase", name="export", total=1)
     step, val_loss, tensors = _final(job, task, keeper)
     files = export_model(
-        task.model, tensors, tokenizer=job.tokenizer, base=job.manifest.base, history=keeper.history, artifacts=job.state.artifacts
-    )
+        task.model, tensors, tokenizer=job.tokenizer, base=job.manifest.base, history=keeper.history,
+        trace=keeper.trace.to_bytes(rolled_back=rollbacks(job.state, job.run.id)), artifacts=job.state.artifacts,
+    )  # fmt: skip
     return Checkpoint(
         run_id=job.run.id, line=job.run.line, task=job.spec.model_task, base=job.manifest.base,
         format="peft-adapter" if job.spec.model.adapter else "full", step=step, weights=tensors_digest(tensors),

@@ -35,9 +35,13 @@ def plan_run(manifest: ResolvedManifest) -> TrainingRun:
 @cache
 def training_code() -> str:
     """Digest of this package's sources and of the library versions under it."""
-    folder = Path(__file__).parent
-    sources = {path.name: digest_file(path) for path in sorted(folder.glob("*.py"))}
-    return digest_json({"sources": sources, "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES}})
+    return digest_json({"sources": source_digests(), "libraries": {name: importlib.metadata.version(name) for name in LIBRARIES}})
+
+
+@cache
+def source_digests() -> dict[str, str]:
+    """Digest of each source file of this package."""
+    return {path.name: digest_file(path) for path in sorted(Path(__file__).parent.glob("*.py"))}
 
 
 @cache

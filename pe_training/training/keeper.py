@@ -19,6 +19,7 @@ from pe_training.training.patience import gives_up
 from pe_training.training.states import StateStore
 from pe_training.training.stops import AGAIN, Stops
 from pe_training.training.tasks import Task
+from pe_training.training.trace import Gradients, Trace
 
 SPIKE_WINDOW_STEPS = 20
 SPIKE_MIN_STEPS = 5
@@ -41,16 +42,16 @@ class Best:
 
 
 class Keeper(lightning.Callback):
-    """Holds the run's history and which step was the best; both travel with every saved state."""
+    """Holds the run's history, its trace and which step was the best; all travel with every saved state."""
 
     def __init__(self, spec: Manifest, *, held_out: list[Batch], stops: Stops, feed: Feed, states: StateStore) -> None:
         self._spec, self._held_out, self._stops, self._feed, self._states = spec, held_out, stops, feed, states
         self.history: list[dict[str, Any]] = []
+        self.trace: Trace
         self.best: Best | None = None
         self.stopped: PeError | None = None
         self.gave_up = False
         self._step = 0
-        self._grad_norm = 0.0
         self._loss = 0.0
         self._targets = 0
         self._saved_at = time.monotonic()
@@ -61,12 +62,18 @@ class Keeper(lightning.Callback):
         return "keeper"
 
     def state_dict(self) -> dict[str, Any]:
-        """History and best step."""
-        return {"history": self.history, "best": self.best and asdict(self.best)}
+        """History, best step and trace."""
+        return {"history": self.history, "best": self.best and asdict(self.best), "trace": self.trace.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take them back."""
         self.history, self.best = list(state_dict["history"]), state_dict["best"] and Best(**state_dict["best"])
+        self.trace.load_state_dict(state_dict["trace"])
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        """Learn which tensors are trained, before a saved state is taken back."""
+        self._gradients = Gradients(pl_module)
+        self.trace = Trace(self._gradients.names, most_steps=self._spec.hyperparameters.max_steps)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Measure the untrained start, once in a run's life."""
@@ -86,9 +93,10 @@ class Keeper(lightning.Callback):
         pl_module: lightning.LightningModule,
         optimizer: torch.optim.Optimizer,
     ) -> None:
-        """Note the gradient's norm before clipping."""
-        gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
-        self._grad_norm = float(torch.nn.utils.get_total_norm(gradients))
+        """Note the gradients' norms before clipping, which uses them."""
+        assert isinstance(pl_module, Task)
+        norms = self._gradients.norms()
+        pl_module.gradient_norm, self._norms = norms.total, norms.row
 
     def on_train_batch_end(
         self,
@@ -107,7 +115,7 @@ class Keeper(lightning.Callback):
         self._refuse_spike(loss)
         self._targets += int(batch["step_targets"])
         rate = float(trainer.optimizers[0].param_groups[0]["lr"])
-        line: dict[str, Any] = {"step": self._step, "loss": loss, "grad_norm": self._grad_norm, "next_lr": rate}
+        line: dict[str, Any] = {"step": self._step, "loss": loss, "grad_norm": float(self._norms[0]), "next_lr": rate}
         line |= pl_module.take_measures() | {"padded_share": round(float(batch["step_padding"]), 4)}
         last = self._step == self._spec.hyperparameters.max_steps
         measured = last or self._step % self._spec.checkpoints.every_steps == 0
@@ -116,6 +124,7 @@ class Keeper(lightning.Callback):
             self._keep_best(line["val_loss"])
         self.history.append(line)
         self.gave_up = measured and self._gives_up()
+        self.trace.append(step=self._step, loss=loss, norms=self._norms[1:])
         self._tell(trainer, line)
         self._tell_landed()
         self.stopped = None if last or self.gave_up else self._stops.reason()

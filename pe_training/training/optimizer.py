@@ -19,12 +19,3 @@ def adamw(parameters: Iterable[torch.nn.Parameter], hyperparameters: Hyperparame
     h = hyperparameters
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     return torch.optim.AdamW(trained, lr=h.learning_rate * lr_scale, weight_decay=h.weight_decay, fused=True)
-
-
-def clip(optimizer: torch.optim.Optimizer, max_norm: float | None) -> None:
-    """Scale gradients so that their norm over all parameters is at most ``max_norm``.
-
-    Lightning's own clipping refuses fused optimisers under mixed precision, for the sake of a loss scaler that bfloat16 does not need.
-    """
-    if max_norm is not None:
-        torch.nn.utils.clip_grad_norm_([parameter for group in optimizer.param_groups for parameter in group["params"]], max_norm)

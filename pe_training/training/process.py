@@ -12,16 +12,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR, PipesContext, open_dagster_pipes
+from typing import TYPE_CHECKING, Any
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.settings import Settings, inherited
 from pe_training.storage.state import State
 from pe_training.training.feed import Feed
 
+if TYPE_CHECKING:
+    from dagster_pipes import PipesContext
+
 LOG_FILE = "process.log"
+_STARTED_BY_DAGSTER = "DAGSTER_PIPES_CONTEXT"
 PIPES_LOG_EVERY_STEPS = 10
 _PR_SET_PDEATHSIG = 1
 
@@ -104,9 +106,11 @@ class PipedFeed(Feed):
 
 @contextmanager
 def _pipes() -> Iterator[PipesContext | None]:
-    if not inherited([DAGSTER_PIPES_CONTEXT_ENV_VAR]):
+    if not inherited([_STARTED_BY_DAGSTER]):
         yield None
         return
+    from dagster_pipes import open_dagster_pipes  # only here: training needs no Dagster
+
     with open_dagster_pipes() as context:
         yield context
 

@@ -28,7 +28,7 @@ from pe_training.training.process import LOG_FILE, rank_folder
 
 Answer = TypeVar("Answer")
 _VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-_LAUNCHER = "PE_LAUNCHER"
+LAUNCHER = "PE_LAUNCHER"
 _POLL_S = 0.05
 SAVE_GRACE_S = 170.0  # for the rank that writes, where all have agreed to end; less than what the target grants all of them
 CRASH_GRACE_S = 2.0  # for others to say what they saw when one is gone
@@ -59,8 +59,8 @@ def place() -> Place:
 
 def launcher() -> int | None:
     """The process that started this rank, if it was :func:`launch`."""
-    found = inherited([_LAUNCHER])
-    return int(found[_LAUNCHER]) if found else None
+    found = inherited([LAUNCHER])
+    return int(found[LAUNCHER]) if found else None
 
 
 def launch(arguments: Sequence[str], *, ranks: int, state: State, feed: Feed) -> None:
@@ -110,7 +110,7 @@ def _children(arguments: Sequence[str], *, ranks: int) -> Iterator[list[subproce
     try:
         for rank in range(ranks):
             values = (rank, rank, ranks, ranks, "127.0.0.1", port)
-            place = {name: str(value) for name, value in zip(_VARIABLES, values, strict=True)} | {_LAUNCHER: str(os.getpid())}
+            place = {name: str(value) for name, value in zip(_VARIABLES, values, strict=True)} | {LAUNCHER: str(os.getpid())}
             command = [sys.executable, "-m", "pe_training.training.rank", *arguments]
             children.append(subprocess.Popen(command, env=environment_of_a_part() | place, stdin=subprocess.DEVNULL))
         yield children

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 from pe_training.core.records import Attachment, Frozen, Record
 from pe_training.manifests.record import BaseModelPin
 
+HISTORY_FILE, TRACE_FILE = "history.jsonl", "trace.safetensors"  # of every checkpoint
+
 
 class Hardware(Frozen):
     """What of a machine can change bits: the instruction set in use, the number of threads, the accelerator."""
@@ -62,6 +64,10 @@ class Checkpoint(Record):
     def files(self) -> Sequence[Attachment]:
         """Weights, configuration, tokenizer and the history of metrics."""
         return self.content_files
+
+    def weight_files(self) -> list[Attachment]:
+        """The safetensors files that hold the weights."""
+        return [file for file in self.content_files if file.path.endswith(".safetensors") and file.path != TRACE_FILE]
 
     def key(self) -> str | None:
         """A run has one model."""

@@ -70,10 +70,8 @@ def _inner(model: Any, labels: list[str] | None) -> torch.nn.Module:
 
 def _take_over(model: Any, parent: str, *, labels: list[str] | None, state: State) -> None:
     """Put a checkpoint's weights into ``model``, whose trained tensors must have the same names and shapes."""
-    files = state.registry.get(parent, Checkpoint).files()
-    tensors = {
-        name: t for file in files if file.path.endswith(".safetensors") for name, t in load(state.artifacts.get(file.digest)).items()
-    }
+    checkpoint = state.registry.get(parent, Checkpoint)
+    tensors = {name: t for file in checkpoint.weight_files() for name, t in load(state.artifacts.get(file.digest)).items()}
     wanted = trained_tensors(model)
     if {name: t.shape for name, t in tensors.items()} != {name: t.shape for name, t in wanted.items()}:
         stray = sorted(name for name in tensors.keys() | wanted.keys() if name not in tensors or name not in wanted)
@@ -82,7 +80,8 @@ def _take_over(model: Any, parent: str, *, labels: list[str] | None, state: Stat
             Kind.INPUT, f"{short(parent)} does not fit this model: {what}", where="model.parent", hint="change the adapter or the parent"
         )
     if labels is not None:
-        _require_labels(labels, parent, config=state.artifacts.get(next(file.digest for file in files if file.path == "config.json")))
+        config = next(file.digest for file in checkpoint.files() if file.path == "config.json")
+        _require_labels(labels, parent, config=state.artifacts.get(config))
     if hasattr(model, "peft_config"):
         from peft import set_peft_model_state_dict
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from pe_training.manifests.schema import Manifest
 from pe_training.training.batches import Batch
-from pe_training.training.optimizer import adamw, clip
+from pe_training.training.optimizer import adamw
 from pe_training.training.schedule import learning_rate_factor
 from pe_training.training.tokens import IGNORED
 
@@ -32,6 +32,7 @@ class Task(lightning.LightningModule):
         self._step_loss = 0.0
         self._tallied = dict.fromkeys(self.measures, torch.zeros((), dtype=torch.float64))
         self._counted = 0
+        self.gradient_norm = torch.tensor(torch.nan)  # of the step under way; the Keeper takes it
 
     def summed_loss(self, batch: Batch) -> tuple[torch.Tensor, float]:
         """Loss in nats summed over the targets of a batch, and their number (their weight, where targets are weighted)."""
@@ -84,10 +85,15 @@ class Task(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(
-        self, optimizer: torch.optim.Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+        self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clip by norm, fused optimisers included."""
-        clip(optimizer, gradient_clip_val)
+        """What :func:`torch.nn.utils.clip_grad_norm_` does, by the norm that is known already; fused optimisers included.
+
+        Lightning's own refuses those under mixed precision, for the sake of a loss scaler that bfloat16 does not need.
+        """
+        assert gradient_clip_val is not None
+        trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        torch.nn.utils.clip_grads_with_norm_(trained, gradient_clip_val, self.gradient_norm)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Leave the frozen base out: it is pinned, and 500 MB a save would buy nothing."""

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from pe_training.core.records import Attachment
 from pe_training.manifests.record import BaseModelPin
 from pe_training.storage.artifacts import ArtifactStore
+from pe_training.training.record import HISTORY_FILE, TRACE_FILE
 
 ADAPTER_WEIGHTS, ADAPTER_CONFIG, FULL_WEIGHTS = "adapter_model.safetensors", "adapter_config.json", "model.safetensors"
 
@@ -51,9 +52,10 @@ def export_model(
     tokenizer: Any,
     base: BaseModelPin,
     history: list[dict[str, Any]],
+    trace: bytes,
     artifacts: ArtifactStore,
 ) -> tuple[Attachment, ...]:
-    """Store ``tensors`` with everything that is needed to load them, and the run's metric history."""
+    """Store ``tensors`` with everything that is needed to load them, and the run's history and trace."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if hasattr(model, "peft_config"):
@@ -63,7 +65,8 @@ def export_model(
             save_file(tensors, folder / FULL_WEIGHTS, metadata={"format": "pt"})
             model.config.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
-        (folder / "history.jsonl").write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in history))
+        (folder / TRACE_FILE).write_bytes(trace)
+        (folder / HISTORY_FILE).write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in history))
         return artifacts.attach({path.name: path for path in folder.iterdir()})
 
 

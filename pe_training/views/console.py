@@ -177,6 +177,8 @@ def _next(decision: PromotionDecision, manifest_path: Path) -> Table:
 
 def _node(tree: Tree) -> Text:
     node = plain(f"{KINDS.get(tree.kind, tree.kind)}  {short(tree.id)}  {tree.label}")
+    if tree.determinism:
+        node.append(f"  (determinism: {tree.determinism})", "dim")
     node.append_text(taint(tree.recalls))
     return node.append("  (there is more)", "dim") if tree.truncated else node
 

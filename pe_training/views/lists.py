@@ -15,11 +15,13 @@ from pe_training.core.ids import short
 from pe_training.costs.ledger import Charge
 from pe_training.lineage.substitutes import TaintedStage
 from pe_training.lineage.verify import Verification
-from pe_training.manifests.plan import Plan
+from pe_training.manifests.plan import Change, Plan
 from pe_training.storage.registry import Row
 from pe_training.views import numbers, words
 from pe_training.views.layout import BLANK, MARKS, STYLES, facts, mark, plain, table, taint
 from pe_training.views.recalls import ways_view
+
+SHOWN_CHANGES = 12
 
 
 def records_table(rows: Sequence[Row], tainted: Mapping[str, Sequence[int]]) -> RenderableType:
@@ -97,10 +99,24 @@ def plan_view(plan: Plan) -> RenderableType:
         "training": f"{plan.steps:,} steps, {plan.tokens.low:,.0f} to {plan.tokens.high:,.0f} tokens", "time": words.plan_time(plan),
         "cost": f"{words.plan_cost(plan)} of {budget}: {words.plan_fits(plan)}", "evaluation": suites, "judged by": f"policy {plan.policy}",
     })  # fmt: skip
+    surroundings = changed(plan.environment, "warning: the environment is not that of the line's last run:")
     if not plan.previous:
-        return made
+        return Group(made, *surroundings)
     heading = f"changed since {short(plan.previous)}:" if plan.changes else f"no change since {short(plan.previous)}"
-    return Group(made, BLANK, plain(heading), *(plain(f"  {c.key}: {c.before} -> {c.after}") for c in plan.changes))
+    return Group(made, BLANK, plain(heading), *map(_change, plan.changes), *surroundings)
+
+
+def changed(changes: Sequence[Change], heading: str) -> list[Text]:
+    """What is different around a run, under a heading that warns; nothing where nothing is."""
+    if not changes:
+        return []
+    left = len(changes) - SHOWN_CHANGES
+    more = [plain(f"  and {left:,} more (--json lists them)")] if left > 0 else []
+    return [BLANK, plain(heading, STYLES["inconclusive"]), *map(_change, changes[:SHOWN_CHANGES]), *more]
+
+
+def _change(change: Change) -> Text:
+    return plain(f"  {change.key}: {change.before} -> {change.after}")
 
 
 def doctor_view(checks: Sequence[Mapping[str, Any]]) -> RenderableType:

@@ -39,68 +39,73 @@ _ACTIVE = str.maketrans({"|": "/", "<": "(", ">": ")", "`": "'", "[": "(", "]": 
 
 def decision_markdown(decision: PromotionDecision) -> str:
     """Verdict, then rules that did not pass before those that did."""
-    head = f"**{numbers.VERDICT_WORDS[decision.verdict]}** {_cell(words.permission(decision))}. {_cell(words.summary(decision), 120)}"
+    head = f"**{numbers.VERDICT_WORDS[decision.verdict]}** {cell(words.permission(decision))}. {cell(words.summary(decision), 120)}"
     rows = [_rule(outcome) for outcome in words.worst_first(decision.outcomes)]
-    return _table(head, ("verdict", "rule", "found (95 %)", "needed"), rows)
+    return lines_table(head, ("verdict", "rule", "found (95 %)", "needed"), rows)
 
 
 def report_markdown(report: EvaluationReport) -> str:
     """Headline measures, tuned beside base."""
     found = [m for m in report.metrics if m.slice == "all" and m.name in HEADLINE and m.suite != "judge"]
     used = ", ".join(f"{name} {use.used:,} of {use.available:,}" for name, use in report.suites.items())
-    head = f"**{_cell(report.line)}**: tuned beside base, examples used: {_cell(used, 150)}"
-    return _table(head, ("measure", "tuned (95 %)", "base", "change", "n"), [_measure(m) for m in found])
+    head = f"**{cell(report.line)}**: tuned beside base, examples used: {cell(used, 150)}"
+    return lines_table(head, ("measure", "tuned (95 %)", "base", "change", "n"), [_measure(m) for m in found])
 
 
 def checkpoint_markdown(checkpoint: Checkpoint) -> str:
     """What was trained and how held-out loss moved."""
     moved = "fell" if checkpoint.val_loss < checkpoint.val_loss_before else "did not fall"
     return (
-        f"**{_cell(checkpoint.line)}**, step {checkpoint.step:,}, {_cell(checkpoint.format)} on {_cell(checkpoint.base.ref)}\n\n"
+        f"**{cell(checkpoint.line)}**, step {checkpoint.step:,}, {cell(checkpoint.format)} on {cell(checkpoint.base.ref)}\n\n"
         f"held-out loss {moved}: {checkpoint.val_loss_before:.3f} to **{checkpoint.val_loss:.3f}** nats per target"
     )
 
 
 def dataset_markdown(dataset: DatasetVersion) -> str:
     """Rows by split and family, the largest first."""
-    splits = ", ".join(f"{_cell(name, 10)} {split.rows:,}" for name, split in dataset.splits.items())
+    splits = ", ".join(f"{cell(name, 10)} {split.rows:,}" for name, split in dataset.splits.items())
     families = sorted(dataset.families.items(), key=lambda item: (-sum(item[1].values()), item[0]))
-    rows = [[_cell(family), *(f"{counts.get(split, 0):,}" for split in dataset.splits)] for family, counts in families]
-    head = f"**accepted** {_cell(dataset.name)}: {numbers.count(dataset.rows, 'row')} ({splits})"
-    return _table(head, ("family", *(_cell(split, 10) for split in dataset.splits)), rows)
+    rows = [[cell(family), *(f"{counts.get(split, 0):,}" for split in dataset.splits)] for family, counts in families]
+    head = f"**accepted** {cell(dataset.name)}: {numbers.count(dataset.rows, 'row')} ({splits})"
+    return lines_table(head, ("family", *(cell(split, 10) for split in dataset.splits)), rows)
 
 
 def validation_markdown(report: ValidationReport) -> str:
     """Whether a release was accepted, and the checks that failed with the first place of each."""
-    head = f"**{'accepted' if report.accepted else 'refused'}** {_cell(report.name)} {_cell(report.version)}: "
+    head = f"**{'accepted' if report.accepted else 'refused'}** {cell(report.name)} {cell(report.version)}: "
     head += f"{report.passed} of {len(report.checks)} checks passed on {numbers.count(report.rows, 'row')}"
     if report.conversion:
-        head += f"; converted from {_cell(report.conversion.format)}: {_cell(report.conversion.counts.summary, 200)}"
+        head += f"; converted from {cell(report.conversion.format)}: {cell(report.conversion.counts.summary, 200)}"
     faults = [*report.failed, *report.warnings, *(check for check in report.checks if check.passed and check.note)]
-    return _table(head, ("not passed", "failing", "first place or reason"), [_fault(check) for check in faults])
+    return lines_table(head, ("not passed", "failing", "first place or reason"), [_fault(check) for check in faults])
 
 
 def plan_markdown(plan: Plan) -> str:
     """Work, time and money with their ranges."""
-    head = f"**{_cell(plan.name)}**: {numbers.count(plan.steps, 'step')} on {_cell(plan.base)}, {words.plan_fits(plan)}"
+    head = f"**{cell(plan.name)}**: {numbers.count(plan.steps, 'step')} on {cell(plan.base)}, {words.plan_fits(plan)}"
+    if plan.environment:
+        names = ", ".join(change.key for change in plan.environment)
+        head += f". The environment is not that of the line's last run: {cell(names, 200)}"
     tokens = f"{plan.tokens.low:,.0f} to {plan.tokens.high:,.0f}"
-    row = [tokens, words.plan_time(plan), words.plan_cost(plan), f"{plan.max_cost_usd:,.2f} USD", _cell(plan.policy)]
-    return _table(head, ("tokens", "time", "cost", "budget", "policy"), [row])
+    row = [tokens, words.plan_time(plan), words.plan_cost(plan), f"{plan.max_cost_usd:,.2f} USD", cell(plan.policy)]
+    return lines_table(head, ("tokens", "time", "cost", "budget", "policy"), [row])
 
 
 def stages_markdown(pointers: Sequence[Pointer]) -> str:
     """What holds which stage."""
     head = f"**{numbers.count(len(pointers), 'stage')} held**" if pointers else "**no stage is held yet**"
-    return _table(head, ("line", "stage", "checkpoint"), [[_cell(p.line), _cell(p.stage), _cell(short(p.checkpoint_id))] for p in pointers])
+    return lines_table(
+        head, ("line", "stage", "checkpoint"), [[cell(p.line), cell(p.stage), cell(short(p.checkpoint_id))] for p in pointers]
+    )
 
 
 def costs_markdown(rows: Sequence[Charge]) -> str:
     """The newest charges and their sum."""
     head = f"**{numbers.usd(sum((row.cost_usd for row in rows), Decimal(0)))}** in {numbers.count(len(rows), 'charge')}"
-    return _table(head, ("at", "step", "for", "instance", "time", "cost"), [_charge(row) for row in rows])
+    return lines_table(head, ("at", "step", "for", "instance", "time", "cost"), [_charge(row) for row in rows])
 
 
-def _table(head: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def lines_table(head: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Head and as many rows as are read at a glance and fit, and how many were left out. No rows, no table."""
     if not rows:
         return head
@@ -117,27 +122,27 @@ def _table(head: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 
 def _rule(o: Outcome) -> list[str]:
-    return [numbers.VERDICT_WORDS[o.verdict], _cell(o.title), numbers.found(o), numbers.needed(o)]
+    return [numbers.VERDICT_WORDS[o.verdict], cell(o.title), numbers.found(o), numbers.needed(o)]
 
 
 def _measure(m: Metric) -> list[str]:
     found = numbers.estimate(m.tuned, m.unit) if m.tuned else "insufficient"
     base = numbers.value(m.base.value, m.unit) if m.base else "-"
-    return [f"{_cell(m.suite)} {words.measure(m.name).lower()}", found, base, words.effect(m) or "-", f"{m.tuned.n:,}" if m.tuned else "-"]
+    return [f"{cell(m.suite)} {words.measure(m.name).lower()}", found, base, words.effect(m) or "-", f"{m.tuned.n:,}" if m.tuned else "-"]
 
 
 def _fault(check: Check) -> list[str]:
     name = check.name if check.refuses or check.passed else f"{check.name} (warns)"
     reason = check.note or (check.where[0] if check.where else "-")
-    return [_cell(name), "-" if check.passed else numbers.count(check.failing, check.unit), _cell(reason)]
+    return [cell(name), "-" if check.passed else numbers.count(check.failing, check.unit), cell(reason)]
 
 
 def _charge(row: Charge) -> list[str]:
-    named = [_cell(text) for text in (row.at, row.step, short(row.subject), row.instance)]
+    named = [cell(text) for text in (row.at, row.step, short(row.subject), row.instance)]
     return [*named, numbers.duration(row.duration_ms / 1000), numbers.usd(row.cost_usd)]
 
 
-def _cell(text: str, most: int = MAX_CELL) -> str:
+def cell(text: str, most: int = MAX_CELL) -> str:
     """Text from data: one line, nothing that Markdown or HTML acts on, at most ``most`` characters."""
     shown = words.clean(text[: most + 1]).translate(_ACTIVE)
     return shown if len(shown) <= most else shown[: most - 3] + "..."

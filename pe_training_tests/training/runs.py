@@ -41,11 +41,20 @@ class Prepared:
         """What the target would start."""
         return [sys.executable, "-m", "pe_training.training", self.run, self.manifest]
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What its processes see."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PE_", "DAGSTER_"))}
+        return kept | {"PE_HOME": str(self.home), "HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0"}
+
     def start(self) -> subprocess.Popen[bytes]:
         """The training process, a leader of its own session."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("PE_", "DAGSTER_"))}
-        environment |= {"PE_HOME": str(self.home), "HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0"}
-        return subprocess.Popen(self.command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True)
+        return subprocess.Popen(self.command, env=self.environment, stdin=subprocess.DEVNULL, start_new_session=True)
+
+    def reproduce(self, *options: str) -> subprocess.Popen[bytes]:
+        """The process that does the run again, a leader of its own session."""
+        command = [sys.executable, "-m", "pe_training.training.reproduce", self.run, self.manifest, *options]
+        return subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def finish(self) -> Checkpoint:
         """Train to the end."""

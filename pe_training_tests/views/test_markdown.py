@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 
 from pe_training.promotion.pointers import Pointer
-from pe_training.views import markdown
+from pe_training.views import markdown, reproduction
 from pe_training_tests.views import factory
 from pe_training_tests.views.factory import Outcome, evidence
 from pe_training_tests.views.hostile import HOSTILE, texts
@@ -27,6 +27,7 @@ VIEWS = {
     "stages": lambda: markdown.stages_markdown([POINTER]),
     "no-stages": lambda: markdown.stages_markdown([]),
     "costs": lambda: markdown.costs_markdown(evidence().charges),
+    "reproduction": lambda: reproduction.reproduction_markdown(factory.reproduced(), determinism="tolerance"),
 }
 
 

@@ -1,0 +1,203 @@
+"""Do a run again and compare: ``python -m pe_training.training.reproduce RUN MANIFEST [--steps N] [--anyway]``.
+
+Training is a process of its own, started as every training is, in a scratch home (scratch.py). This process waits, passes its progress
+on, reads what both runs left, and keeps the outcome as an event of the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import sqlalchemy as sa
+
+from pe_training.core.errors import Kind, PeError
+from pe_training.core.ids import short
+from pe_training.costs.ledger import settling
+from pe_training.costs.rates import load_rates
+from pe_training.datasets.gate import require_trainable, require_untainted
+from pe_training.datasets.record import DatasetVersion
+from pe_training.manifests.record import ResolvedManifest
+from pe_training.settings import environment_of_a_part
+from pe_training.storage import tables as t
+from pe_training.storage.locks import exclusive
+from pe_training.storage.state import State
+from pe_training.training.compare import Evidence, compare, read_trace
+from pe_training.training.environment import changes, environment, recorded
+from pe_training.training.events import rollbacks
+from pe_training.training.feed import FEED_FILE, Feed, read_feed
+from pe_training.training.process import Work, run_process
+from pe_training.training.ranks import LAUNCHER
+from pe_training.training.record import HISTORY_FILE, TRACE_FILE, Checkpoint, TrainingRun
+from pe_training.training.reproduction import TOLERANCE, Reproduction, differences, keep, measured_class, require_same_class
+from pe_training.training.scratch import open_scratch
+
+POLL_S = 0.05
+_OURS = {"alive", "error", "done"}  # of the training process; this one says its own
+
+
+def reproduce(work: Work) -> None:
+    """Do the run again and keep the outcome. Raises refused, the error of a training that failed, or stopped."""
+    asked = _arguments(work.arguments)
+    state, feed = work.state, work.feed
+    with exclusive(state.settings.root / "locks" / f"{asked.run}.lock", busy=f"the training run {asked.run} is under way"):
+        run, manifest = state.registry.get(asked.run, TrainingRun), state.registry.get(asked.manifest, ResolvedManifest)
+        require_reproducible(run, manifest, state=state)
+        if not asked.anyway:
+            require_same_class(state, run)
+        rates = load_rates(state.settings.rates_file)
+        with settling(state, subject=run.id, step="reproduction", instance=manifest.spec.compute.instance, rates=rates):
+            folder = state.settings.run_folder(run.id) / "reproduction"
+            scratch, its = open_scratch(folder, run, manifest, state=state)
+            error = train_again(run, its, scratch=scratch, feed=feed, steps=asked.steps)
+            feed.emit("phase", name="compare", total=1)
+            outcome = _outcome(run, manifest, scratch=scratch, state=state, steps=asked.steps, error=error)
+            keep(state, run.id, outcome)
+            scratch.registry.close()
+            shutil.rmtree(folder)
+    feed.emit("done", identical=outcome.identical, determinism=outcome.determinism)
+
+
+def require_reproducible(run: TrainingRun, manifest: ResolvedManifest, *, state: State) -> None:
+    """Refuse data that is recalled or no longer accepted, and a run that has not ended. Raises refused."""
+    require_untainted(run.id, state=state, route="reproduction")
+    for version in sorted({run.dataset_id, manifest.spec.dataset.version}):
+        require_trainable(state.registry.get(version, DatasetVersion), state=state, route="reproduction", subject=run.id)
+    if state.registry.answer(run.id, Checkpoint) is None:
+        raise PeError(
+            Kind.REFUSED, f"{short(run.id)} has not ended, so there is nothing to compare with", where=run.id, hint="run it first"
+        )
+
+
+def train_again(run: TrainingRun, manifest: ResolvedManifest, *, scratch: State, feed: Feed, steps: int | None) -> PeError | None:
+    """Train in the scratch home to the end, or until ``steps`` are done. Returns divergence, which is an outcome; raises other errors."""
+    said = scratch.settings.run_folder(run.id) / FEED_FILE
+    command = [sys.executable, "-m", "pe_training.training", run.id, manifest.id]
+    with _stopping(), _child(command, environment_of_a_part() | scratch.settings.child_environment()) as child:
+        error, enough = _listen(child, said, feed=feed, steps=steps)
+    if child.returncode == 0 or (enough and error is not None and error.kind is Kind.STOPPED):
+        return None
+    if error is not None and error.kind is Kind.DIVERGENCE:
+        return error
+    hint = "nothing is recorded; run the same command again"
+    raise error or PeError(Kind.INFRASTRUCTURE, f"the training ended with exit code {child.returncode}", where=str(said.parent), hint=hint)
+
+
+def _listen(child: subprocess.Popen[bytes], said: Path, *, feed: Feed, steps: int | None) -> tuple[PeError | None, bool]:
+    """Pass progress on until the child has ended; ask it to stop once ``steps`` are done. Its error, and whether it was asked."""
+    error, enough, offset = None, False, 0
+    ended = False
+    while not ended:
+        ended = child.poll() is not None
+        for end, event in read_feed(said, offset=offset):
+            offset = end
+            if event["event"] == "error":
+                error = PeError.from_json(event["error"])
+            elif event["event"] not in _OURS:
+                feed.emit(**event)
+            if steps is not None and event["event"] == "train" and event["step"] >= steps and not enough:
+                enough = True
+                child.send_signal(signal.SIGTERM)
+        time.sleep(0 if ended else POLL_S)
+    return error, enough
+
+
+def _outcome(
+    run: TrainingRun, manifest: ResolvedManifest, *, scratch: State, state: State, steps: int | None, error: PeError | None
+) -> Reproduction:
+    again = evidence_of(scratch, run.id)
+    comparison = compare(evidence_of(state, run.id), again, steps=steps)
+    differs = differences(state, run)
+    whole = again.weights is not None and comparison.weights is not None
+    before, today = recorded(state, run.id), environment(state.settings)
+    return Reproduction(
+        manifest_id=manifest.id,
+        ended=error.message if error else "finished" if again.weights else f"stopped after {len(again.loss)} steps, as was asked",
+        comparison=comparison,
+        tolerance=TOLERANCE,
+        determinism=measured_class(comparison, whole=whole, comparable=not differs),
+        differs=differs,
+        environment=changes(before, today) if before else (),
+    )
+
+
+def evidence_of(state: State, run_id: str) -> Evidence:
+    """What a run left: in its checkpoint if it ended, else in its newest saved state."""
+    checkpoint = state.registry.answer(run_id, Checkpoint)
+    taken_back = rollbacks(state, run_id)
+    if checkpoint is None:
+        return _saved_evidence(state, run_id, taken_back)
+    files = {file.path: file.digest for file in checkpoint.content_files}
+    names, loss, norms = read_trace(state.artifacts.get(files[TRACE_FILE]))
+    history = [json.loads(line) for line in state.artifacts.get(files[HISTORY_FILE]).splitlines()]
+    return Evidence(
+        names=names, loss=loss, norms=norms, history=history, rollbacks=taken_back, weights=checkpoint.weights,
+        weight_files=lambda: [state.artifacts.local_path(file.digest) for file in checkpoint.weight_files()],
+    )  # fmt: skip
+
+
+def _saved_evidence(state: State, run_id: str, taken_back: Sequence[dict[str, Any]]) -> Evidence:
+    from pe_training.training.packing import unpack
+
+    s = t.run_states.c
+    with state.registry.reading() as connection:
+        digest = connection.execute(sa.select(s.digest).where(s.run_id == run_id).order_by(s.step.desc()).limit(1)).scalar()
+    if digest is None:
+        raise PeError(Kind.INFRASTRUCTURE, f"{short(run_id)} left no state to compare", where=run_id, hint="run the same command again")
+    kept = unpack(state.artifacts.get(digest))["callbacks"]["keeper"]
+    rows = kept["trace"]["rows"].numpy()
+    return Evidence(names=kept["trace"]["names"], loss=rows[:, 0], norms=rows[:, 1:], history=kept["history"], rollbacks=taken_back)
+
+
+@contextmanager
+def _child(command: Sequence[str], variables: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that ends with this one, whatever ends it."""
+    child = subprocess.Popen(command, env=variables | {LAUNCHER: str(os.getpid())}, stdin=subprocess.DEVNULL)
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+
+
+@contextmanager
+def _stopping() -> Iterator[None]:
+    """While inside, SIGTERM and SIGINT end the reproduction by name."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise PeError(
+            Kind.STOPPED,
+            f"the reproduction was stopped by {signal.Signals(number).name}",
+            hint="nothing is recorded; it can be asked for again",
+        )
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _arguments(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m pe_training.training.reproduce")
+    parser.add_argument("run")
+    parser.add_argument("manifest")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--anyway", action="store_true")
+    return parser.parse_args(words)
+
+
+if __name__ == "__main__":
+    sys.exit(run_process(sys.argv[1:], work=reproduce))
