@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 BENCH ?= --rows 100000 --repeats 5
-.PHONY: help install demo test test-browser check up docs bench bench-datasets constraints clean
+.PHONY: help install demo test test-browser check up docs bench bench-datasets bench-training constraints clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | sort | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ bench: $(VENV)/.installed-dev ## Figures side by side with what else one would u
 
 bench-datasets: $(VENV)/.installed-dev ## A release accepted with every check, beside Hugging Face datasets and pandas with Great Expectations
 	$(BIN)/python -m pe_training_tests.benchmarks.datasets $(BENCH)
+
+bench-training: $(VENV)/.installed-dev ## Training steps, checkpoints and resume, beside Hugging Face Trainer, TRL and a loop written by hand
+	$(BIN)/python -m pe_training_tests.benchmarks.training
 
 docs: $(VENV)/.installed-dev ## Check that every command in the documentation works
 	$(BIN)/pytest pe_training_tests/test_documentation.py

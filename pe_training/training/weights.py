@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import save_torch_state_dict
 from safetensors.torch import save_file
 
 from pe_training.core.records import Attachment
@@ -16,7 +17,8 @@ from pe_training.manifests.record import BaseModelPin
 from pe_training.storage.artifacts import ArtifactStore
 from pe_training.training.record import HISTORY_FILE, TRACE_FILE
 
-ADAPTER_WEIGHTS, ADAPTER_CONFIG, FULL_WEIGHTS = "adapter_model.safetensors", "adapter_config.json", "model.safetensors"
+ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+MAX_SHARD_BYTES = 5_000_000_000  # of a whole model's weights; larger ones are several files with an index, as transformers reads them
 
 
 def trained_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -62,7 +64,7 @@ def export_model(
             save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
             (folder / ADAPTER_CONFIG).write_text(_adapter_config(model, base))
         else:
-            save_file(tensors, folder / FULL_WEIGHTS, metadata={"format": "pt"})
+            save_torch_state_dict(tensors, folder, max_shard_size=MAX_SHARD_BYTES, metadata={"format": "pt"})
             model.config.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
         (folder / TRACE_FILE).write_bytes(trace)

@@ -95,6 +95,12 @@ def prepare_run(home: Path, spec: Manifest, *, releases: Sequence[Path] = (RELEA
     state = State(Settings(home=home))
     for release in releases:
         accept(release, suites=suite_prompts(state.settings.suite_folder), state=state).sealed()
+    return register_run(home, spec)
+
+
+def register_run(home: Path, spec: Manifest) -> Prepared:
+    """Resolve the manifest and register both records of the run; its data has been accepted."""
+    state = State(Settings(home=home))
     manifest = resolve(spec, state=state)
     run = plan_run(manifest)
     for record in (manifest, run):

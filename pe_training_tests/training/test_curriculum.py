@@ -12,14 +12,12 @@ import torch
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.manifests.record import ResolvedManifest
-from pe_training.manifests.resolve import resolve
 from pe_training.manifests.schema import Manifest
-from pe_training.training.identity import plan_run
 from pe_training.training.record import Checkpoint
 from pe_training.training.start import start_model
 from pe_training_tests.lineage.recalling import accepted
 from pe_training_tests.promotion.factory import damage
-from pe_training_tests.training.runs import Prepared
+from pe_training_tests.training.runs import Prepared, register_run
 from pe_training_tests.training.steps import smoke
 from pe_training_tests.training.test_preference import PREFERENCE, rows
 
@@ -36,15 +34,6 @@ def spec_of(model: str, *changes: tuple[str, str]) -> Manifest:
     return smoke(*changes, ('tiny-llama"', f'tiny-llama"{model}'))
 
 
-def registered(home: Path, spec: Manifest) -> Prepared:
-    run = Prepared(home, "", "")
-    manifest = resolve(spec, state=run.state)
-    planned = plan_run(manifest)
-    for record in (manifest, planned):
-        run.state.registry.put(record)
-    return Prepared(home, planned.id, manifest.id)
-
-
 def history(run: Prepared, made: Checkpoint) -> list[dict[str, Any]]:
     digest = next(file.digest for file in made.content_files if file.path == "history.jsonl")
     return [json.loads(line) for line in run.state.artifacts.get(digest).decode().splitlines()]
@@ -53,7 +42,7 @@ def history(run: Prepared, made: Checkpoint) -> list[dict[str, Any]]:
 def first_stage(folder: Path, adapter: str) -> tuple[Prepared, Checkpoint]:
     home = folder / "home"
     accepted(Prepared(home, "", "").state, folder, "planted", rows())
-    run = registered(home, spec_of(adapter, *FIRST))
+    run = register_run(home, spec_of(adapter, *FIRST))
     return run, run.finish()
 
 
@@ -61,14 +50,14 @@ def first_stage(folder: Path, adapter: str) -> tuple[Prepared, Checkpoint]:
 def test_a_second_stage_starts_where_the_first_one_ended(tmp_path: Path, adapter: str) -> None:
     first, parent = first_stage(tmp_path, adapter)
     assert parent.val_loss < parent.val_loss_before
-    child = registered(first.home, spec_of(f"{adapter}, parent: {parent.id}", *FIRST, ("learning_rate: 3.0e-3", "learning_rate: 2.0e-3")))
+    child = register_run(first.home, spec_of(f"{adapter}, parent: {parent.id}", *FIRST, ("learning_rate: 3.0e-3", "learning_rate: 2.0e-3")))
     made = child.finish()
     assert made.val_loss_before == pytest.approx(parent.val_loss, abs=1e-6)
     assert made.val_loss < parent.val_loss
     assert child.state.registry.parents(child.run)["parent"] == parent.id
 
     preferring = spec_of(f"{adapter}, parent: {parent.id}", *PREFERENCE[:2], ("label_smoothing: 0.1", "reference: parent"), *FIRST)
-    tuned = registered(first.home, preferring)
+    tuned = register_run(first.home, preferring)
     lines = history(tuned, tuned.finish())
     assert lines[0]["val_loss"] == pytest.approx(math.log(2), abs=1e-5)
 
@@ -77,7 +66,7 @@ def test_a_second_stage_starts_where_the_first_one_ended(tmp_path: Path, adapter
 def test_the_weights_are_the_parents_to_the_bit_or_the_start_is_refused(tmp_path: Path, adapter: str) -> None:
     first, parent = first_stage(tmp_path, adapter)
     state = first.state
-    child = registered(first.home, spec_of(f"{adapter}, parent: {parent.id}", *FIRST))
+    child = register_run(first.home, spec_of(f"{adapter}, parent: {parent.id}", *FIRST))
     manifest = state.registry.get(child.manifest, ResolvedManifest)
     from pe_training.training.weights import tensors_digest, trained_tensors
 
@@ -96,9 +85,9 @@ def test_tensors_of_another_shape_are_refused_though_the_records_agree(tmp_path:
     state = first.state
     data = save({"lm_head.weight": torch.zeros(3, 3)})
     attachment = parent.content_files[0].model_copy(update={"path": "model.safetensors", "digest": state.artifacts.put_bytes(data)})
-    other = registered(first.home, spec_of("", *FIRST, ("seed: 17", "seed: 5")))
+    other = register_run(first.home, spec_of("", *FIRST, ("seed: 17", "seed: 5")))
     forged = parent.model_copy(update={"run_id": other.run, "content_files": (attachment,)})
     state.registry.put(forged)
-    child = registered(first.home, spec_of(f", parent: {forged.id}", *FIRST))
+    child = register_run(first.home, spec_of(f", parent: {forged.id}", *FIRST))
     with pytest.raises(PeError, match="does not fit this model"):
         start_model(state.registry.get(child.manifest, ResolvedManifest), labels=None, state=state)

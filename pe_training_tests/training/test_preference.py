@@ -11,13 +11,11 @@ import pytest
 import torch
 
 from pe_training.core.errors import PeError
-from pe_training.manifests.resolve import resolve
 from pe_training.manifests.schema import Dpo, Manifest
 from pe_training.storage.state import State
 from pe_training.training.base import byte_tokenizer
 from pe_training.training.data import prepare
 from pe_training.training.feed import Feed, read_feed
-from pe_training.training.identity import plan_run
 from pe_training.training.pairs import Pair, collate_pairs, encode_pair
 from pe_training.training.preference import Preference, answer_log_probabilities, dpo_losses
 from pe_training.training.ranks import Place
@@ -25,7 +23,7 @@ from pe_training.training.reference import refer
 from pe_training.training.tokens import IGNORED
 from pe_training_tests.lineage.recalling import accepted
 from pe_training_tests.releases import make_row
-from pe_training_tests.training.runs import Prepared
+from pe_training_tests.training.runs import Prepared, register_run
 from pe_training_tests.training.steps import model, smoke, take
 
 QUESTIONS = [
@@ -69,11 +67,7 @@ def prepared(folder: Path, spec: Manifest, *, plain: int = 0) -> Prepared:
 
     state = State(Settings(home=folder / "home"))
     accepted(state, folder, "planted", rows(plain=plain))
-    manifest = resolve(spec, state=state)
-    run = plan_run(manifest)
-    for record in (manifest, run):
-        state.registry.put(record)
-    return Prepared(folder / "home", run.id, manifest.id)
+    return register_run(folder / "home", spec)
 
 
 def by_hand(policy: Any, reference: Any, pairs: list[Pair], *, beta: float, smoothing: float) -> torch.Tensor:
