@@ -17,7 +17,7 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="An id or its beginning, e
 
 @answers
 def ls(
-    kind: Annotated[str, typer.Argument(help="ds, mf, run, ck, ev or pd")],
+    kind: Annotated[str, typer.Argument(help="ds, mf, run, ck, im, ev or pd")],
     name: Annotated[str | None, typer.Option(help="Only this dataset or model line.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Rows a page.")] = 50,
     before: Annotated[int | None, typer.Option(help="The `seq` of the last row you saw: the page below it.")] = None,

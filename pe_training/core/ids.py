@@ -22,6 +22,7 @@ KINDS = {
     "mf": "manifest",
     "run": "training run",
     "ck": "checkpoint",
+    "im": "imported model",
     "ev": "evaluation report",
     "pd": "promotion decision",
 }

@@ -25,10 +25,11 @@ from pe_training.promotion.verdict import require_follows
 from pe_training.storage import tables as t
 from pe_training.storage.registry import parse_record
 from pe_training.storage.state import State
-from pe_training.training.record import Checkpoint, TrainingRun
+from pe_training.training.record import Checkpoint, ImportedModel, TrainingRun
 
 MODELS: dict[str, type[Record]] = {
-    model.kind: model for model in (DatasetVersion, ResolvedManifest, TrainingRun, Checkpoint, EvaluationReport, PromotionDecision)
+    model.kind: model
+    for model in (DatasetVersion, ResolvedManifest, TrainingRun, Checkpoint, ImportedModel, EvaluationReport, PromotionDecision)
 }
 PAGE_RECORDS = 200
 

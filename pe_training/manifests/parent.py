@@ -22,6 +22,7 @@ from pe_training.storage import tables as t
 from pe_training.storage.state import State
 
 WHERE = "model.parent"
+IMPORTED = "im"
 
 
 def pin_parent(spec: Manifest, base: BaseModelPin, *, state: State) -> str | None:
@@ -32,6 +33,8 @@ def pin_parent(spec: Manifest, base: BaseModelPin, *, state: State) -> str | Non
     identifier = _holder(asked, state=state) if "@" in asked else state.registry.resolve(asked)
     require_untainted(identifier, state=state, route="manifest")
     checkpoint = _proved(identifier, state=state)
+    if kind_of(identifier) == IMPORTED:
+        return _fitting_import(identifier, checkpoint, spec, base)
     run = _proved(checkpoint["run_id"], state=state)
     _require_same("task", checkpoint["task"], spec.model_task, identifier)
     _require_same("base model", checkpoint["base"], base.content(), identifier)
@@ -40,6 +43,15 @@ def pin_parent(spec: Manifest, base: BaseModelPin, *, state: State) -> str | Non
     if spec.model.adapter and spec.model.base.startswith("scratch:"):  # whose random weights under the adapter come from the seed
         _require_same("seed", run["recipe"]["seed"], spec.seed, identifier)
     _require_same("label", run["recipe"]["hyperparameters"].get("label"), spec.hyperparameters.label, identifier)
+    return identifier
+
+
+def _fitting_import(identifier: str, imported: dict[str, Any], spec: Manifest, base: BaseModelPin) -> str:
+    """Which modules an imported adapter has, and its labels, are compared when the weights are loaded."""
+    _require_same("task", imported["task"], spec.model_task, identifier)
+    _require_same("base model", imported["base"], base.content(), identifier)
+    adapter = spec.model.adapter
+    _require_same("adapter", imported.get("adapter"), adapter and {"r": adapter.r, "alpha": adapter.alpha}, identifier)
     return identifier
 
 

@@ -59,8 +59,8 @@ class ModelRef(Growing):
     quantization: Quantization | None = None
     parent: str | None = Field(
         default=None,
-        pattern=r"^(ck_[0-9a-f]+|[a-z0-9][a-z0-9-]{0,62}@[a-z]+)$",
-        description="checkpoint whose weights the run starts from: a ck_ id, or LINE@stage for what holds that stage now",
+        pattern=r"^((ck|im)_[0-9a-f]+|[a-z0-9][a-z0-9-]{0,62}@[a-z]+)$",
+        description="weights that the run starts from: a ck_ id, LINE@stage for what holds that stage now, or an imported im_ id",
     )
 
     @model_validator(mode="after")

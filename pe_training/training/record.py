@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from pe_training.core.records import Attachment, Frozen, Record
 from pe_training.manifests.record import BaseModelPin
+from pe_training.manifests.schema import ModelRef, Name
 
 HISTORY_FILE, TRACE_FILE = "history.jsonl", "trace.safetensors"  # of every checkpoint
 
@@ -65,10 +66,6 @@ class Checkpoint(Record):
         """Weights, configuration, tokenizer and the history of metrics."""
         return self.content_files
 
-    def weight_files(self) -> list[Attachment]:
-        """The safetensors files that hold the weights."""
-        return [file for file in self.content_files if file.path.endswith(".safetensors") and file.path != TRACE_FILE]
-
     def key(self) -> str | None:
         """A run has one model."""
         return self.run_id
@@ -76,3 +73,40 @@ class Checkpoint(Record):
     def label(self) -> str:
         """The model line."""
         return self.line
+
+
+class ImportedModel(Record):
+    """Weights that were trained elsewhere, as what a run may start from (foreign.py)."""
+
+    kind: ClassVar[str] = "im"
+
+    line: str
+    task: str
+    base: BaseModelPin  # that the importer says they belong to
+    format: str  # peft-adapter | full
+    adapter: dict[str, int] | None = None  # r and alpha
+    declared: dict[str, str]  # what their own files say
+    imported_by: str
+    reason: str
+    weights: str  # as a checkpoint's
+    content_files: tuple[Attachment, ...]
+
+    def files(self) -> Sequence[Attachment]:
+        """Weights and configuration."""
+        return self.content_files
+
+    def label(self) -> str:
+        """Its name here."""
+        return self.line
+
+
+class Origin(Frozen):
+    """What an importer says of weights."""
+
+    name: Name
+    model: ModelRef
+
+
+def weight_files(files: Sequence[Attachment]) -> list[Attachment]:
+    """Those that hold a model's weights."""
+    return [file for file in files if file.path.endswith(".safetensors") and file.path != TRACE_FILE]

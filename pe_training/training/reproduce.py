@@ -39,7 +39,7 @@ from pe_training.training.events import rollbacks
 from pe_training.training.feed import FEED_FILE, Feed, read_feed
 from pe_training.training.process import Work, run_process
 from pe_training.training.ranks import LAUNCHER
-from pe_training.training.record import HISTORY_FILE, TRACE_FILE, Checkpoint, TrainingRun
+from pe_training.training.record import HISTORY_FILE, TRACE_FILE, Checkpoint, TrainingRun, weight_files
 from pe_training.training.reproduction import TOLERANCE, Reproduction, differences, keep, measured_class, require_same_class
 from pe_training.training.scratch import open_scratch
 
@@ -143,7 +143,7 @@ def evidence_of(state: State, run_id: str) -> Evidence:
     history = [json.loads(line) for line in state.artifacts.get(files[HISTORY_FILE]).splitlines()]
     return Evidence(
         names=names, loss=loss, norms=norms, history=history, rollbacks=taken_back, weights=checkpoint.weights,
-        weight_files=lambda: [state.artifacts.local_path(file.digest) for file in checkpoint.weight_files()],
+        weight_files=lambda: [state.artifacts.local_path(file.digest) for file in weight_files(checkpoint.content_files)],
     )  # fmt: skip
 
 

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load
 
 from pe_training.core.errors import Kind, PeError
-from pe_training.core.ids import short
+from pe_training.core.ids import kind_of, short
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.storage.state import State
 from pe_training.training.base import load_base
-from pe_training.training.record import Checkpoint
+from pe_training.training.record import Checkpoint, ImportedModel, weight_files
 from pe_training.training.weights import trained_tensors
 
 
@@ -70,8 +70,8 @@ def _inner(model: Any, labels: list[str] | None) -> torch.nn.Module:
 
 def _take_over(model: Any, parent: str, *, labels: list[str] | None, state: State) -> None:
     """Put a checkpoint's weights into ``model``, whose trained tensors must have the same names and shapes."""
-    checkpoint = state.registry.get(parent, Checkpoint)
-    tensors = {name: t for file in checkpoint.weight_files() for name, t in load(state.artifacts.get(file.digest)).items()}
+    files = state.registry.get(parent, Checkpoint if kind_of(parent) == Checkpoint.kind else ImportedModel).files()
+    tensors = {name: t for file in weight_files(files) for name, t in load(state.artifacts.get(file.digest)).items()}
     wanted = trained_tensors(model)
     if {name: t.shape for name, t in tensors.items()} != {name: t.shape for name, t in wanted.items()}:
         stray = sorted(name for name in tensors.keys() | wanted.keys() if name not in tensors or name not in wanted)
@@ -80,7 +80,7 @@ def _take_over(model: Any, parent: str, *, labels: list[str] | None, state: Stat
             Kind.INPUT, f"{short(parent)} does not fit this model: {what}", where="model.parent", hint="change the adapter or the parent"
         )
     if labels is not None:
-        config = next(file.digest for file in checkpoint.files() if file.path == "config.json")
+        config = next(file.digest for file in files if file.path == "config.json")
         _require_labels(labels, parent, config=state.artifacts.get(config))
     if hasattr(model, "peft_config"):
         from peft import set_peft_model_state_dict
