@@ -35,6 +35,7 @@ def read_foreign(
     folder: Path, *, line: str, base: ModelRef, task: Literal["causal_lm", "text_classification"], actor: str, reason: str, state: State
 ) -> ImportedModel:
     """Read, check and keep a folder's weights; the record is still to be registered. Raises input or not_found, with the file."""
+    pin = locate(base).pin
     if not folder.is_dir():
         raise PeError(Kind.NOT_FOUND, "there is no such folder", where=str(folder), hint="name the folder that holds the safetensors")
     adapted = (folder / ADAPTER_CONFIG).is_file()
@@ -45,7 +46,7 @@ def read_foreign(
     return ImportedModel(
         line=line,
         task=task,
-        base=locate(base).pin,
+        base=pin,
         format="peft-adapter" if adapted else "full",
         adapter=_adapter(config, where=folder / ADAPTER_CONFIG) if adapted else None,
         declared=_declared(folder, config),
