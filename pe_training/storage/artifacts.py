@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
@@ -20,7 +21,7 @@ from upath import UPath
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_bytes, digest_file, is_digest, short
 from pe_training.core.records import Attachment
-from pe_training.storage.durable import world_errors, write_durably, write_named
+from pe_training.storage.durable import forget_abandoned, world_errors, write_durably, write_named
 
 _CHUNK_BYTES = 1 << 20
 _READ_ONLY = 0o444  # an editor that saves in place should have to insist
@@ -56,16 +57,19 @@ class ArtifactStore:
         return digest
 
     def put_stream(self, chunks: Iterable[bytes | memoryview]) -> str:
-        """Store what ``chunks`` make together, hashed while it is written and never held as a whole; returns its digest."""
+        """Store what ``chunks`` make together, hashed beside being written and never held as a whole; returns its digest."""
         hasher = hashlib.sha256()
 
         def write(file: BinaryIO) -> None:
-            for chunk in chunks:
-                hasher.update(chunk)
-                file.write(chunk)
+            with ThreadPoolExecutor(1, thread_name_prefix="hasher") as beside:
+                for chunk in chunks:
+                    hashed = beside.submit(hasher.update, chunk)
+                    file.write(chunk)
+                    hashed.result()
 
         if self._local is not None:
             with world_errors(self._local):
+                forget_abandoned(self._local)
                 path = write_named(self._local, write, name=lambda: self._local_path("sha256:" + hasher.hexdigest()), mode=_READ_ONLY)
             return "sha256:" + path.name
         with tempfile.TemporaryDirectory() as name:

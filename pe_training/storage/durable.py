@@ -11,14 +11,16 @@ import errno
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from pe_training.core.errors import Kind, PeError
 
 TEMPORARY_PREFIX = ".writing-"
+ABANDONED_S = 24 * 3600.0  # no writer is silent for so long
 _WRITABLE = "set PE_HOME to a folder that can be written"
 _HINTS = {
     errno.ENOSPC: "free some space and run the same command again; nothing was half-written",
@@ -73,6 +75,14 @@ def write_named(folder: Path, write: Callable[[BinaryIO], object], *, name: Call
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
     return path
+
+
+def forget_abandoned(folder: Path) -> None:
+    """Remove the temporary files in ``folder`` that nobody has written to for a day: their writers were killed."""
+    for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        with suppress(FileNotFoundError):
+            if path.is_file() and time.time() - path.stat().st_mtime > ABANDONED_S:
+                path.unlink()
 
 
 @contextmanager

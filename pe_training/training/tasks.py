@@ -76,7 +76,11 @@ class Task(lightning.LightningModule):
         """Random numbers of a step (dropout) depend on the seed and the step only, so resuming needs no random state."""
         per_rank, ranks = self._accumulation, self._spec.compute.ranks
         number = (self.global_step * per_rank + batch_idx % per_rank) * ranks + self._rank
-        torch.manual_seed((self._spec.seed << 32) + number)
+        torch.default_generator.manual_seed(
+            (self._spec.seed << 32) + number
+        )  # torch.manual_seed keeps a stack trace a call where no GPU is
+        if torch.cuda.is_available():
+            torch.cuda.manual_seed_all((self._spec.seed << 32) + number)
 
     def configure_optimizers(self) -> Any:
         """AdamW over what is trained, learning rate by step."""

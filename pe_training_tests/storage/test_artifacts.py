@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_bytes, short
 from pe_training.core.records import Attachment
 from pe_training.storage.artifacts import ArtifactStore
+from pe_training.storage.durable import ABANDONED_S, TEMPORARY_PREFIX
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -186,3 +188,16 @@ def test_a_store_that_nothing_installed_can_open_is_named_at_once(tmp_path: Path
     with pytest.raises(PeError, match="no store can be opened here") as caught:
         ArtifactStore(url, cache=tmp_path)
     assert (caught.value.kind, caught.value.where) == (Kind.INPUT, "PE_ARTIFACTS_URL")
+
+
+def test_what_a_killed_writer_left_is_gone_a_day_later_and_what_is_being_written_stays(tmp_path: Path) -> None:
+    store = ArtifactStore(f"file://{tmp_path / 'store'}", cache=tmp_path / "cache")
+    kept = store.put_bytes(b"kept")
+    left, growing = (tmp_path / "store" / f"{TEMPORARY_PREFIX}{name}" for name in ("1-left", "2-growing"))
+    for path in (left, growing):
+        path.write_bytes(b"half of a state")
+    os.utime(left, (time.time() - ABANDONED_S - 60,) * 2)
+    store.put_stream([b"another state"])
+    assert not left.exists()
+    assert growing.exists()
+    store.verify(kept)
