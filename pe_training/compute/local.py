@@ -32,7 +32,7 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.costs.ledger import Step, settle
 from pe_training.costs.rates import load_rates
 from pe_training.manifests.schema import Compute
-from pe_training.settings import inherited
+from pe_training.settings import QUIET, inherited
 from pe_training.storage.locks import holder
 from pe_training.storage.state import State
 from pe_training.training.feed import FEED_FILE
@@ -43,10 +43,6 @@ POLL_S = 0.2
 # How long a thread of OpenMP spins for the next piece of work before it sleeps. By default it is so long that two trainings side by side on
 # two cores take six times as long as one alone; with this they take 2.6 times as long, and one alone takes no longer than before.
 _NEIGHBOURLY = {"GOMP_SPINCOUNT": "10000"}
-_QUIET = {
-    "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1",
-    "WANDB_ERROR_REPORTING": "false", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0", "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-}  # fmt: skip
 
 
 class Target(Protocol):
@@ -73,7 +69,7 @@ class LocalTarget:
         def settle_for(duration_s: float) -> None:
             settle(state, subject=arguments[0], step=step, instance=compute.instance, duration_s=duration_s, rates=rates)
 
-        if (pid := holder(lock)) is not None and _does(pid, arguments[0]):
+        if (pid := holder(lock)) is not None and _does(pid, module, arguments[0]):
             context.log.info(f"picked up the work of process {pid}, which is under way")
             began_at = lock.stat().st_mtime
             job.follow(pid, lock)
@@ -147,12 +143,13 @@ class _Job:
                 time.sleep(POLL_S)
 
 
-def _does(pid: int, subject: str) -> bool:
-    """Whether a process of this machine works on ``subject``: the number in a lock may be another machine's."""
+def _does(pid: int, module: str, subject: str) -> bool:
+    """Whether a process of this machine does this work on ``subject``: a reproduction holds its run's lock too, or the number is stale."""
     try:
-        return subject.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
+    return {module.encode(), subject.encode()} <= set(words)
 
 
 def _kill_all(pid: int) -> None:
@@ -163,7 +160,7 @@ def _kill_all(pid: int) -> None:
 
 def _environment(state: State) -> dict[str, str]:
     """Only what the work needs: no stray ``WANDB_*`` or ``PYTHON*`` of the caller can change a run."""
-    return _NEIGHBOURLY | inherited() | _QUIET | state.settings.child_environment()
+    return _NEIGHBOURLY | inherited() | QUIET | state.settings.child_environment()
 
 
 def _died(code: int, *, step: str, log: str) -> PeError:

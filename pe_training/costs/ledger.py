@@ -67,9 +67,10 @@ def settling(state: State, *, subject: str, step: Step, instance: str, rates: Ra
         settle(state, subject=subject, step=step, instance=instance, duration_s=time.monotonic() - began, rates=rates)
 
 
-def spent(state: State, *, subject: str) -> Decimal:
-    """USD settled for a subject so far."""
+def spent(state: State, *, subject: str, step: Step | None = None) -> Decimal:
+    """USD settled for a subject so far; for one ``step`` of it only, if one is named."""
     query = sa.select(charges.c.cost_usd).where(charges.c.subject == subject)
+    query = query.where(charges.c.step == step) if step is not None else query
     with state.registry.reading() as connection:
         return sum((Decimal(row.cost_usd) for row in connection.execute(query)), Decimal("0.000000"))
 

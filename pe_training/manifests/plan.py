@@ -102,7 +102,7 @@ def make_plan(manifest: ResolvedManifest, *, run_id: str, environment: tuple[Cha
             **{end: float(price(rates, instance=spec.compute.instance, duration_s=getattr(duration, end))) for end in ("low", "high")}
         ),
         max_cost_usd=spec.budget.max_cost_usd,
-        spent_usd=float(spent(state, subject=run_id)),
+        spent_usd=float(spent(state, subject=run_id, step="training")),
         suites={name: spec.evaluation.max_examples.get(name) for name in spec.evaluation.suites},
         policy=spec.promotion.policy,
         changes=tuple(difference(_asked(previous), _asked(manifest))) if previous else (),
@@ -113,7 +113,7 @@ def make_plan(manifest: ResolvedManifest, *, run_id: str, environment: tuple[Cha
 
 def admit(manifest: ResolvedManifest, *, run_id: str, state: State) -> None:
     """Refuse a run whose budget is already used up by its earlier attempts. Raises budget."""
-    limit, used = Decimal(str(manifest.spec.budget.max_cost_usd)), spent(state, subject=run_id)
+    limit, used = Decimal(str(manifest.spec.budget.max_cost_usd)), spent(state, subject=run_id, step="training")
     if used >= limit:
         hint = "raise budget.max_cost_usd in the manifest to continue"
         raise PeError(Kind.BUDGET, f"this run has already cost {used} of {limit} USD", where="budget.max_cost_usd", hint=hint)

@@ -33,11 +33,13 @@ def train(work: Work) -> None:
     """Train the run unless its checkpoint exists; hold the run's lock meanwhile. Raises refused for data that may not be used."""
     state, feed = work.state, work.feed
     run_id, manifest_id = work.arguments
+    run = state.registry.get(run_id, TrainingRun)
+    manifest = state.registry.get(manifest_id, ResolvedManifest)
+    _require_trainable(run, manifest, state=state)
+    if state.registry.answer(run_id, Checkpoint):
+        return  # also while a reproduction of it holds the lock
     lock = state.settings.root / "locks" / f"{run_id}.lock"
     with exclusive(lock, busy=f"the training run {run_id} is already under way"):
-        run = state.registry.get(run_id, TrainingRun)
-        manifest = state.registry.get(manifest_id, ResolvedManifest)
-        _require_trainable(run, manifest, state=state)
         if state.registry.answer(run_id, Checkpoint):
             return
         try:

@@ -14,7 +14,7 @@ from typing import TextIO
 from pe_training.core.errors import PeError
 from pe_training.manifests.plan import admit, make_plan
 from pe_training.manifests.resolve import read_manifest, resolve
-from pe_training.settings import Settings
+from pe_training.settings import Settings, be_quiet
 from pe_training.storage.state import State
 from pe_training.training.environment import changes_since_last_run
 from pe_training.training.feed import FEED_FILE, read_feed
@@ -26,6 +26,7 @@ from pe_training.training.record import Checkpoint
 
 def train_alone(path: Path, *, work: Callable[[Work], None]) -> int:
     """Register the run that the manifest asks for, do ``work`` on it, say on the terminal what came of it. Returns the exit code."""
+    be_quiet()
     with _terminal(1) as out, _terminal(2) as err:
         try:
             checkpoint = _train(path, work=work, out=out)
@@ -52,7 +53,7 @@ def _train(path: Path, *, work: Callable[[Work], None], out: TextIO) -> Checkpoi
     out.write(f"{run.id}, asked for by {manifest.id}; log and progress in {feed.parent}\n")
     out.flush()
     if run_process([run.id, manifest.id], work=work):
-        raise next(PeError.from_json(event["error"]) for _, event in read_feed(feed, offset=before) if event["event"] == "error")
+        raise [PeError.from_json(event["error"]) for _, event in read_feed(feed, offset=before) if event["event"] == "error"][-1]
     return state.registry.the_answer(run.id, Checkpoint)
 
 

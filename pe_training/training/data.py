@@ -115,6 +115,11 @@ def prepare(
 def _order(spec: Manifest, train: Sequence[tuple[SealedRow, Any]]) -> DataOrder:
     h = spec.hyperparameters
     lengths, families = [item.length for _, item in train], [row.family for row, _ in train]
+    for family in sorted(spec.dataset.mixture.keys() - set(families)):
+        message = (
+            f"every training row of {family!r} is left out: none fits into {h.max_length} tokens, or none is what this task learns from"
+        )
+        raise PeError(Kind.DATA, message, where="dataset.mixture", hint="leave it out of the mixture, or look at the dataset")
     if h.bucketing:
         return BucketedOrder(lengths, families=families, seed=spec.seed, mixture=spec.dataset.mixture, batch_size=h.batch_size)
     most = h.max_length if h.packing else None

@@ -33,6 +33,7 @@ from pe_training.training.preference import Preference
 from pe_training.training.ranks import Place, from_leader, place
 from pe_training.training.record import Checkpoint, TrainingRun
 from pe_training.training.reference import refer
+from pe_training.training.schedule import Slowdown
 from pe_training.training.start import start_model
 from pe_training.training.states import StateStore
 from pe_training.training.stops import Stops
@@ -57,7 +58,7 @@ class _Job:
     place: Place
     micro: int  # sequences a forward pass
     skips: list[Skip] = field(default_factory=list)
-    lr_scale: float = 1.0
+    slowdowns: list[Slowdown] = field(default_factory=list)
 
     @property
     def spec(self) -> Manifest:
@@ -109,7 +110,7 @@ def _execute(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed
 
 def _prepare(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed: Feed, here: Place) -> _Job:
     spec = manifest.spec
-    stops = Stops(spec, spent_usd=spent(state, subject=run.id), rates=load_rates(state.settings.rates_file))
+    stops = Stops(spec, spent_usd=spent(state, subject=run.id, step="training"), rates=load_rates(state.settings.rates_file))
     stops.listen()
     feed.emit("phase", name="load", total=spec.hyperparameters.max_steps)
     dataset = state.registry.get(run.dataset_id, DatasetVersion)
@@ -126,7 +127,7 @@ def _prepare(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed
     return _Job(
         run=run, manifest=manifest, state=state, feed=feed, tokenizer=tokenizer, labels=labels, data=data, stops=stops, place=here,
         micro=micro,
-        states=StateStore(run.id, keep_last=spec.checkpoints.keep_last, state=state),
+        states=StateStore(run.id, keep_last=spec.checkpoints.keep_last, every_steps=spec.checkpoints.every_steps, state=state),
         logger=wandb_mirror(
             run, manifest, folder=state.settings.root / "wandb", on_lost=lambda why: feed.emit("note", text=f"W&B mirror lost: {why}")
         ) if here.leads else None,
@@ -187,7 +188,7 @@ def _build_task(job: _Job) -> Task:
     spec = job.spec
     model = start_model(job.manifest, labels=job.labels, state=job.state)
     kind = {"causal_lm": CausalLM, "text_classification": TextClassification, "preference": Preference}[spec.task]
-    return kind(model, spec=spec, accumulation=job.accumulation, rank=job.place.rank, lr_scale=job.lr_scale)
+    return kind(model, spec=spec, accumulation=job.accumulation, rank=job.place.rank, slowdowns=job.slowdowns)
 
 
 def _export(job: _Job, task: Task, keeper: Keeper) -> Checkpoint:
@@ -225,11 +226,12 @@ def _final(job: _Job, task: Task, keeper: Keeper) -> tuple[int, float, dict[str,
 def _recover(job: _Job, spike: Spike) -> None:
     """Roll back to the last good state, pass over the bad window and slow down; or give up, by name."""
     recovery = job.spec.recovery
-    done, good = from_leader(job.place, lambda: (len(rollbacks(job.state, job.run.id)), job.states.newest_intact() or 0))
+    done = from_leader(job.place, lambda: len(rollbacks(job.state, job.run.id)))
     if recovery.on_spike == "stop" or done >= recovery.max_rollbacks:
         tried = f" after {done} rollbacks" if done else ""
         hint = "lower hyperparameters.learning_rate, or set recovery.on_spike to rollback"
         raise PeError(Kind.DIVERGENCE, f"{spike}{tried}", where=f"step {spike.step}", hint=hint) from spike
+    good = from_leader(job.place, job.states.rewind)  # before it is noted: who is killed in between meets the same spike again
     event = {"spike_step": spike.step, "to_step": good, "loss": repr(spike.loss), "lr_factor": recovery.lr_factor}
     if job.place.leads:
         record_event(job.state, job.run.id, "rollback", event)
@@ -239,4 +241,4 @@ def _recover(job: _Job, spike: Spike) -> None:
 
 def _apply_rollback(job: _Job, event: dict[str, Any]) -> None:
     job.skips.append(Skip(from_step=event["to_step"], steps=event["spike_step"] - event["to_step"]))
-    job.lr_scale *= event["lr_factor"]
+    job.slowdowns.append(Slowdown(from_step=event["to_step"], factor=event["lr_factor"]))

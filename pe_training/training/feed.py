@@ -75,7 +75,11 @@ def read_feed(path: Path, *, offset: int = 0) -> Iterator[tuple[int, dict[str, A
             if not line.endswith(b"\n"):
                 return
             offset += len(line)
-            yield offset, json.loads(line)
+            try:
+                event = json.loads(line)
+            except ValueError:  # the end of a writer that was killed, and what the next one has written behind it
+                continue
+            yield offset, event
 
 
 class Pace:

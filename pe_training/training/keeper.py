@@ -26,10 +26,10 @@ SPIKE_MIN_STEPS = 5
 
 
 class Spike(Exception):  # noqa: N818 (an event, not an error: recovery decides)
-    """The loss became NaN or infinite, or jumped."""
+    """The loss, or what comes of its gradient, became NaN or infinite, or the loss jumped."""
 
-    def __init__(self, *, step: int, loss: float, usual: float | None) -> None:
-        super().__init__(f"loss {loss:g} at step {step}" + (f", usually {usual:g}" if usual is not None else ""))
+    def __init__(self, *, step: int, loss: float, usual: float | None = None, what: str = "loss") -> None:
+        super().__init__(f"{what} {loss:g} at step {step}" + (f", usually {usual:g}" if usual is not None else ""))
         self.step, self.loss, self.usual = step, loss, usual
 
 
@@ -113,6 +113,7 @@ class Keeper(lightning.Callback):
         self._step = trainer.global_step
         loss = pl_module.take_step_loss()
         self._refuse_spike(loss)
+        self._refuse_no_number(float(self._norms[0]), what="gradient norm")  # the loss would show it a step later, when it may be saved
         self._targets += int(batch["step_targets"])
         rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         line: dict[str, Any] = {"step": self._step, "loss": loss, "grad_norm": float(self._norms[0]), "next_lr": rate}
@@ -121,6 +122,7 @@ class Keeper(lightning.Callback):
         measured = last or self._step % self._spec.checkpoints.every_steps == 0
         if measured:
             line |= self._measure(trainer, pl_module)
+            self._refuse_no_number(line["val_loss"], what="held-out loss")
             self._keep_best(line["val_loss"])
         self.history.append(line)
         self.gave_up = measured and self._gives_up()
@@ -151,6 +153,10 @@ class Keeper(lightning.Callback):
         usual = statistics.median(recent) if len(recent) >= SPIKE_MIN_STEPS else None
         if not math.isfinite(loss) or (usual is not None and loss > self._spec.recovery.spike_factor * usual):
             raise Spike(step=self._step, loss=loss, usual=usual)
+
+    def _refuse_no_number(self, value: float, *, what: str) -> None:
+        if not math.isfinite(value):
+            raise Spike(step=self._step, loss=value, what=what)
 
     def _gives_up(self) -> bool:
         h = self._spec.hyperparameters

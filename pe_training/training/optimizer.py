@@ -14,8 +14,8 @@ import torch
 from pe_training.manifests.schema import Hyperparameters
 
 
-def adamw(parameters: Iterable[torch.nn.Parameter], hyperparameters: Hyperparameters, *, lr_scale: float) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019) over what is trained, at the peak learning rate times ``lr_scale``."""
+def adamw(parameters: Iterable[torch.nn.Parameter], hyperparameters: Hyperparameters) -> torch.optim.AdamW:
+    """AdamW (Loshchilov & Hutter 2019) over what is trained, at the peak learning rate."""
     h = hyperparameters
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    return torch.optim.AdamW(trained, lr=h.learning_rate * lr_scale, weight_decay=h.weight_decay, fused=True)
+    return torch.optim.AdamW(trained, lr=h.learning_rate, weight_decay=h.weight_decay, fused=True)

@@ -60,11 +60,15 @@ def reproduce(work: Work) -> None:
         with settling(state, subject=run.id, step="reproduction", instance=manifest.spec.compute.instance, rates=rates):
             folder = state.settings.run_folder(run.id) / "reproduction"
             scratch, its = open_scratch(folder, run, manifest, state=state)
-            error = train_again(run, its, scratch=scratch, feed=feed, steps=asked.steps)
-            feed.emit("phase", name="compare", total=1)
-            outcome = _outcome(run, manifest, scratch=scratch, state=state, steps=asked.steps, error=error)
-            keep(state, run.id, outcome)
-            scratch.registry.close()
+            try:
+                error = train_again(run, its, scratch=scratch, feed=feed, steps=asked.steps)
+                feed.emit("phase", name="compare", total=1)
+                outcome = _outcome(run, manifest, scratch=scratch, state=state, steps=asked.steps, error=error)
+                keep(state, run.id, outcome)
+            finally:  # of one that failed, the log is wanted and the states are not
+                scratch.registry.close()
+                for large in ("artifacts", "cache"):
+                    shutil.rmtree(folder / large, ignore_errors=True)
             shutil.rmtree(folder)
     feed.emit("done", identical=outcome.identical, determinism=outcome.determinism)
 
@@ -126,7 +130,8 @@ def _outcome(
         ended=error.message if error else "finished" if again.weights else f"stopped after {len(again.loss)} steps, as was asked",
         comparison=comparison,
         tolerance=TOLERANCE,
-        determinism=measured_class(comparison, whole=whole, comparable=not differs),
+        diverged=error is not None,
+        determinism=measured_class(comparison, whole=whole, comparable=not differs, diverged=error is not None),
         differs=differs,
         environment=changes(before, today) if before else (),
     )

@@ -41,6 +41,7 @@ class Reproduction(Frozen):
 
     manifest_id: str
     ended: str  # finished, or why not
+    diverged: bool = False  # which the run did not, so they differ somewhere behind the last state that both have
     comparison: Comparison
     tolerance: float
     determinism: Determinism | None = None  # None: says nothing about the run's class
@@ -49,13 +50,17 @@ class Reproduction(Frozen):
 
     @property
     def identical(self) -> bool:
-        """Whether everything that was compared is the same to the bit."""
-        return self.comparison.identical
+        """Whether everything that was compared is the same to the bit, and the reproduction did not diverge where the run went on."""
+        return self.comparison.identical and not self.diverged
 
 
-def measured_class(comparison: Comparison, *, whole: bool, comparable: bool) -> Determinism | None:
+def measured_class(comparison: Comparison, *, whole: bool, comparable: bool, diverged: bool = False) -> Determinism | None:
     """What one reproduction says. ``whole``: both runs were compared from the first step to their ends."""
-    if not comparable or (comparison.identical and not whole):
+    if not comparable:
+        return None
+    if diverged:
+        return "statistical"
+    if comparison.identical and not whole:
         return None
     if comparison.identical:
         return "bitwise"

@@ -92,7 +92,8 @@ def _take_over(model: Any, parent: str, *, labels: list[str] | None, state: Stat
 
 
 def _require_labels(labels: list[str], parent: str, *, config: bytes) -> None:
-    known = [name for _, name in sorted(json.loads(config)["id2label"].items(), key=lambda item: int(item[0]))]
+    named = json.loads(config).get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # transformers leaves out what it would assume
+    known = [name for _, name in sorted(named.items(), key=lambda item: int(item[0]))]
     if known != labels:
         message = f"{short(parent)} tells {', '.join(known)} apart, and the training rows have {', '.join(labels)}"
         raise PeError(Kind.DATA, message, where="model.parent", hint="train on the same labels, or without a parent")

@@ -22,8 +22,9 @@ from pe_training.training.packing import Camera, Snapshot, unpack
 class StateStore(CheckpointIO):
     """Lightning's checkpoint seam over artifacts and registry. A path is a step: ``"40"``."""
 
-    def __init__(self, run_id: str, *, keep_last: int, state: State) -> None:
-        self._run_id, self._keep_last, self._state = run_id, keep_last, state
+    def __init__(self, run_id: str, *, keep_last: int, state: State, every_steps: int = 1) -> None:
+        """``every_steps``: whose multiples every run of the recipe saves; others are saved for a stop or by the clock."""
+        self._run_id, self._keep_last, self._every_steps, self._state = run_id, keep_last, every_steps, state
         self._camera = Camera()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="state-writer")
         self._writing: Future[int] | None = None
@@ -55,8 +56,9 @@ class StateStore(CheckpointIO):
         with self._state.registry.writing() as connection:
             connection.execute(sa.delete(s).where(s.c.run_id == self._run_id, s.c.step == step))
             connection.execute(sa.insert(s).values(run_id=self._run_id, step=step, digest=digest))
-        old = [found for found, _ in self.saved()[self._keep_last :]]
-        self._forget([found for found in old if found != best])
+        saved = [found for found, _ in self.saved()]
+        regular = next((found for found in saved if found % self._every_steps == 0), None)  # to go back to, see `rewind`
+        self._forget([found for found in saved[self._keep_last :] if found not in {best, regular}])
         return step
 
     def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> dict[str, Any]:
@@ -76,10 +78,12 @@ class StateStore(CheckpointIO):
         with self._state.registry.reading() as connection:
             return [(int(row.step), str(row.digest)) for row in connection.execute(query)]
 
-    def newest_intact(self) -> int | None:
-        """Step of the newest state whose bytes are what they were; damaged ones are passed over."""
+    def newest_intact(self, *, every_steps: int = 1) -> int | None:
+        """Step of the newest state whose bytes are what they were, among multiples of ``every_steps``; damaged ones are passed over."""
         self.settle()
         for step, digest in self.saved():
+            if step % every_steps:
+                continue
             try:
                 self._state.artifacts.verify(digest)
             except PeError as error:
@@ -88,6 +92,15 @@ class StateStore(CheckpointIO):
             else:
                 return step
         return None
+
+    def rewind(self) -> int:
+        """Drop what was saved after the newest intact state that every run of the recipe has, and return its step; 0 if there is none.
+
+        A stop or a clock may have saved a later one. Going on from that would make the weights depend on when somebody stopped the run.
+        """
+        step = self.newest_intact(every_steps=self._every_steps)
+        self.forget_from(0 if step is None else step + 1)
+        return step or 0
 
     def forget_from(self, step: int) -> None:
         """Drop the state of ``step`` and all after it: what comes from a damaged one is trained again."""

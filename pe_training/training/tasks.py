@@ -6,6 +6,7 @@ means would weigh a token by how short its neighbours are.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import lightning
@@ -15,20 +16,26 @@ from torch.nn import functional
 from pe_training.manifests.schema import Manifest
 from pe_training.training.batches import Batch
 from pe_training.training.optimizer import adamw
-from pe_training.training.schedule import learning_rate_factor
+from pe_training.training.schedule import Slowdown, learning_rate_factor
 from pe_training.training.tokens import IGNORED
 
 
 class Task(lightning.LightningModule):
-    """A model with its optimiser. ``lr_scale`` shrinks after rollbacks."""
+    """A model with its optimiser. Every rollback brings one of ``slowdowns``."""
 
     measures: tuple[str, ...] = ()  # what a task tells beside its loss
 
-    def __init__(self, model: torch.nn.Module, *, spec: Manifest, accumulation: int, rank: int, lr_scale: float) -> None:
+    def __init__(self, model: torch.nn.Module, *, spec: Manifest, accumulation: int, rank: int, slowdowns: Sequence[Slowdown] = ()) -> None:
         super().__init__()
         self.model = model
         self.strict_loading = False  # only what is trained is saved
-        self._spec, self._h, self._accumulation, self._rank, self._lr_scale = spec, spec.hyperparameters, accumulation, rank, lr_scale
+        self._spec, self._h, self._accumulation, self._rank, self._slowdowns = (
+            spec,
+            spec.hyperparameters,
+            accumulation,
+            rank,
+            tuple(slowdowns),
+        )
         self._step_loss = 0.0
         self._tallied = dict.fromkeys(self.measures, torch.zeros((), dtype=torch.float64))
         self._counted = 0
@@ -84,9 +91,17 @@ class Task(lightning.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW over what is trained, learning rate by step."""
-        optimizer = adamw(self.parameters(), self._h, lr_scale=self._lr_scale)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, self._h))
+        optimizer = adamw(self.parameters(), self._h)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate_factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """The next step's rate: a saved state holds the one that its step would have had without the rollbacks since."""
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self._h.learning_rate * self._rate_factor(self.global_step)
+
+    def _rate_factor(self, step: int) -> float:
+        return learning_rate_factor(step, self._h, slowdowns=self._slowdowns)
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
@@ -103,6 +118,13 @@ class Task(lightning.LightningModule):
         """Leave the frozen base out: it is pinned, and 500 MB a save would buy nothing."""
         trained = {name for name, parameter in self.named_parameters() if parameter.requires_grad}
         checkpoint["state_dict"] = {name: tensor for name, tensor in checkpoint["state_dict"].items() if name in trained}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Count the micro-batches of a state as ones of today's size: Lightning ends a step at every so-many-th that was ever made."""
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        missing = checkpoint["global_step"] * self._accumulation - progress["current"]["ready"]
+        for counts in (progress["total"], progress["current"]):
+            counts.update({name: count + missing for name, count in counts.items()})
 
 
 class CausalLM(Task):

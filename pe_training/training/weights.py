@@ -29,8 +29,12 @@ def trained_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
         tensors = get_peft_model_state_dict(model, save_embedding_layers=False)
     else:
         tensors = dict(model.state_dict())
-        for name in getattr(model, "_tied_weights_keys", None) or ():
-            tensors.pop(name, None)
+        once = {
+            name for name, _ in model.named_parameters()
+        }  # transformers' `_tied_weights_keys` is of the class, whether this one is tied or not
+        for name, _ in model.named_parameters(remove_duplicate=False):
+            if name not in once:
+                del tensors[name]
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())}
 
 

@@ -103,7 +103,7 @@ def take(task: Callable[..., Task], made: Any, batches: Iterable[Batch], *, spec
     """The step that these micro-batches are, as Lightning would sum it."""
     batches = list(batches)
     made.zero_grad()
-    module = task(made, spec=spec, accumulation=len(batches), rank=0, lr_scale=1.0)
+    module = task(made, spec=spec, accumulation=len(batches), rank=0)
     losses = [module.training_step(batch, number) / len(batches) for number, batch in enumerate(batches)]
     for loss in losses:
         loss.backward()

@@ -98,6 +98,7 @@ def test_the_first_steps_are_compared_alone_when_that_is_asked_or_all_there_is()
     assert found.identical
     assert (found.steps, found.weights) == (2, None)
     assert measured_class(found, whole=False, comparable=True) is None
+    assert measured_class(found, whole=False, comparable=True, diverged=True) == "statistical"  # where the recorded run went on
 
 
 def test_runs_of_other_tensors_cannot_be_compared() -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pe_training.core.errors import Kind
+from pe_training.training.record import HISTORY_FILE
+from pe_training.training.schedule import learning_rate_factor
 from pe_training_tests.e2e.chain import pe, smoke_with
+from pe_training_tests.training.runs import prepare_run
+from pe_training_tests.training.steps import smoke
 
 pytestmark = pytest.mark.slow
 WILD = ("learning_rate: 3.0e-3", "learning_rate: 0.9")
@@ -30,3 +38,50 @@ def test_without_recovery_the_first_spike_ends_the_run(tmp_path: Path) -> None:
     assert result.code == 3
     assert result.json["error"]["kind"] == Kind.DIVERGENCE.value
     assert result.json["error"]["hint"] == "lower hyperparameters.learning_rate, or set recovery.on_spike to rollback"
+
+
+PATCHED = """
+import sys
+from pe_training.training import __main__, keeper, tasks
+
+happened = []
+
+def spike(self, loss):
+    if self._step == 8 and not happened:
+        happened.append(self._step)
+        raise keeper.Spike(step=8, loss=9.0, usual=1.0)
+
+def out_of_memory(self, batch, batch_idx, whole=tasks.Task.training_step):
+    if self.global_step == 5 and not happened:
+        happened.append(self.global_step)
+        raise RuntimeError("out of memory")
+    return whole(self, batch, batch_idx)
+
+{patch}
+sys.exit(__main__.main(sys.argv[1:]))
+"""
+SHORT = (("max_length: 768", "max_length: 128"), ("max_steps: 30", "max_steps: 12"), ("every_steps: 10", "every_steps: 3"))
+
+
+def history(home: Path, *changes: tuple[str, str], patch: str) -> list[dict[str, Any]]:
+    """Of a run to which something happens once."""
+    run = prepare_run(home, smoke(*SHORT, *changes))
+    command = [sys.executable, "-c", PATCHED.format(patch=patch), run.run, run.manifest]
+    assert subprocess.run(command, env=run.environment, stdin=subprocess.DEVNULL, timeout=300, check=False).returncode == 0, run.log
+    stored = next(file.digest for file in run.checkpoint.content_files if file.path == HISTORY_FILE)
+    return [json.loads(line) for line in run.state.artifacts.get(stored).splitlines()]
+
+
+def test_a_rollback_lowers_the_learning_rate_of_every_step_behind_it(tmp_path: Path) -> None:
+    recovery = ("evaluation:", "recovery: {on_spike: rollback, lr_factor: 0.5}\nevaluation:")
+    lines = history(tmp_path, recovery, patch="keeper.Keeper._refuse_spike = spike")
+    h = smoke(*SHORT).hyperparameters
+    expected = [h.learning_rate * learning_rate_factor(step, h) * (0.5 if step > 6 else 1) for step in range(1, 13)]
+    assert [line["next_lr"] for line in lines[1:]] == pytest.approx(expected)
+
+
+def test_memory_that_runs_out_in_an_odd_step_leaves_every_step_its_own_batch(tmp_path: Path) -> None:
+    whole = ("micro_batch_size: 2", "micro_batch_size: 4")
+    undisturbed = history(tmp_path / "undisturbed", whole, patch="")
+    halved = history(tmp_path / "halved", whole, patch="tasks.Task.training_step = out_of_memory")
+    assert [line["loss"] for line in halved[1:]] == pytest.approx([line["loss"] for line in undisturbed[1:]], rel=1e-5)

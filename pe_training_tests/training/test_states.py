@@ -50,6 +50,16 @@ def test_only_the_newest_states_are_kept_and_their_bytes_with_them(state: State)
     assert store.load_checkpoint("20") == {"step": 20}
 
 
+def test_what_a_stop_or_a_clock_saved_is_no_place_to_go_back_to_and_never_drives_that_place_out(state: State) -> None:
+    store = StateStore(RUN, keep_last=1, every_steps=10, state=state)
+    for step in (0, 10, 13, 17):
+        store.save_checkpoint({"step": step}, str(step))
+    assert store.newest_intact() == 17
+    assert [step for step, _ in store.saved()] == [17, 10]
+    assert store.rewind() == 10
+    assert [step for step, _ in store.saved()] == [10]
+
+
 def test_a_damaged_newest_state_is_passed_over_for_the_one_before(state: State) -> None:
     store = StateStore(RUN, keep_last=3, state=state)
     for step in (10, 20):

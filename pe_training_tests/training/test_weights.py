@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from pe_training.manifests.record import BaseModelPin
 from pe_training.settings import Settings
@@ -18,6 +18,14 @@ from pe_training.training.base import byte_tokenizer
 from pe_training_tests.training.steps import model
 
 BASE = BaseModelPin(ref="scratch:tiny-llama", pin="seed")
+SMALL = {
+    "model_type": "llama",
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "vocab_size": 32,
+}
 
 
 @pytest.mark.parametrize("most", [weights.MAX_SHARD_BYTES, 150_000], ids=["one-file", "shards"])
@@ -44,3 +52,10 @@ def test_a_whole_model_is_a_folder_that_transformers_loads_in_shards_where_it_is
     assert weights.tensors_digest(together) == weights.tensors_digest(tensors)
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
     assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in tensors.items())
+
+
+def test_an_output_layer_of_its_own_is_saved_with_the_model_and_a_tied_one_once() -> None:
+    made = {tied: AutoModelForCausalLM.from_config(AutoConfig.for_model(**SMALL, tie_word_embeddings=tied)) for tied in (True, False)}
+    names = {tied: set(weights.trained_tensors(found)) for tied, found in made.items()}
+    assert names[False] - names[True] == {"lm_head.weight"}
+    assert names[False] == set(made[False].state_dict())
