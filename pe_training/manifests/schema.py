@@ -135,6 +135,10 @@ class Compute(Growing):
     devices: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = Field(
         default="auto", description="data-parallel processes, each with a device of its own where there are devices; auto: one"
     )
+    strategy: Annotated[Literal["ddp", "fsdp"], LATER] = Field(
+        default="ddp",
+        description="of several devices: ddp, each holds the whole model; fsdp, each holds a share of weights, gradients and optimiser",
+    )
     workers: Annotated[int, LATER] = Field(default=0, ge=0, le=16, description="processes that make batches ahead, for each device")
     precision: Literal["32-true", "bf16-mixed", "bf16-true"] = "32-true"
     compile: Annotated[bool, LATER] = Field(
@@ -157,6 +161,14 @@ class Compute(Growing):
     def ranks(self) -> int:
         """Processes that train together."""
         return self.nodes * (1 if self.devices == "auto" else self.devices)
+
+    @model_validator(mode="after")
+    def _shares(self) -> Self:
+        if self.strategy == "fsdp" and self.ranks == 1:
+            raise ValueError("strategy fsdp shares a model out among devices: set devices to 2 or more, or leave it out")
+        if self.strategy == "fsdp" and self.compile:
+            raise ValueError("strategy fsdp and compile are not proven together: leave one out")
+        return self
 
     @model_validator(mode="after")
     def _window(self) -> Self:

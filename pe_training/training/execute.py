@@ -34,6 +34,7 @@ from pe_training.training.ranks import Place, from_leader, place
 from pe_training.training.record import Checkpoint, TrainingRun
 from pe_training.training.reference import refer
 from pe_training.training.schedule import Slowdown
+from pe_training.training.sharding import Sharded, take_whole
 from pe_training.training.start import start_model
 from pe_training.training.states import StateStore
 from pe_training.training.stops import Stops
@@ -177,11 +178,12 @@ def _attempt(job: _Job) -> Checkpoint:
 
 
 def _strategy(job: _Job) -> dict[str, Any]:
-    """How Lightning runs this process: alone, or as one of several that average their gradients."""
+    """How Lightning runs this process: alone, or as one of several that average their gradients, and share the model out or not."""
     if job.place.ranks == 1:
         return {"devices": 1, "plugins": [job.states]}
     ranks, plugins = job.place.ranks, [job.states, TorchElasticEnvironment()]
-    return {"devices": ranks // job.spec.compute.nodes, "num_nodes": job.spec.compute.nodes, "strategy": DDPStrategy(), "plugins": plugins}
+    strategy = Sharded(ranks=ranks) if job.spec.compute.strategy == "fsdp" else DDPStrategy()
+    return {"devices": ranks // job.spec.compute.nodes, "num_nodes": job.spec.compute.nodes, "strategy": strategy, "plugins": plugins}
 
 
 def _build_task(job: _Job) -> Task:
@@ -212,7 +214,7 @@ def _final(job: _Job, task: Task, keeper: Keeper) -> tuple[int, float, dict[str,
         return last["step"], last["val_loss"], trained_tensors(task.model)
     best = keeper.best
     try:
-        task.load_state_dict(job.states.load_checkpoint(best.step)["state_dict"], strict=False)
+        take_whole(task, job.states.load_checkpoint(best.step)["state_dict"])
     except PeError as error:
         if error.kind is not Kind.CORRUPT:
             raise

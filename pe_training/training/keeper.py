@@ -19,7 +19,7 @@ from pe_training.training.patience import gives_up
 from pe_training.training.states import StateStore
 from pe_training.training.stops import AGAIN, Stops
 from pe_training.training.tasks import Task
-from pe_training.training.trace import Gradients, Trace
+from pe_training.training.trace import Gradients, Trace, trained_names
 
 SPIKE_WINDOW_STEPS = 20
 SPIKE_MIN_STEPS = 5
@@ -72,11 +72,11 @@ class Keeper(lightning.Callback):
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
         """Learn which tensors are trained, before a saved state is taken back."""
-        self._gradients = Gradients(pl_module)
-        self.trace = Trace(self._gradients.names, most_steps=self._spec.hyperparameters.max_steps)
+        self.trace = Trace(trained_names(pl_module), most_steps=self._spec.hyperparameters.max_steps)
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Measure the untrained start, once in a run's life."""
+        self._gradients = Gradients(pl_module)  # now that a strategy may have shared them out
         self._stops.listen()  # again: Lightning has put its own SIGTERM handler in front, which ends with exit code 0
         self._step, self._saved_at = trainer.global_step, time.monotonic()
         self._pace = Pace(total=self._spec.hyperparameters.max_steps, done=self._step)
@@ -174,6 +174,8 @@ class Keeper(lightning.Callback):
         total, targets = 0.0, 0.0
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             mine = self._held_out[trainer.global_rank :: trainer.world_size]
+            if len(mine) < len(self._held_out[:: trainer.world_size]):
+                self._keep_company(module)
             for number, batch in enumerate(mine, start=1):
                 summed, count = module.summed_loss({name: tensor.to(module.device) for name, tensor in batch.items()})
                 total, targets = total + float(summed), targets + count
@@ -181,6 +183,12 @@ class Keeper(lightning.Callback):
         module.train()
         total, targets = module.summed_over_ranks(total, targets)
         return {"val_loss": total / targets} | {f"val_{name}": value for name, value in module.take_measures().items()}
+
+    def _keep_company(self, task: Task) -> None:
+        """Where the model is shared out, the others cannot use their part of it without this rank, which has one batch less."""
+        if self._spec.compute.strategy == "fsdp":
+            task.summed_loss({name: tensor.to(task.device) for name, tensor in self._held_out[0].items()})
+            task.forget_measures()
 
     def _tell(self, trainer: lightning.Trainer, line: dict[str, Any]) -> None:
         rate = self._pace.rate(self._targets)

@@ -17,6 +17,7 @@ from pe_training.manifests.schema import Manifest
 from pe_training.training.batches import Batch
 from pe_training.training.optimizer import adamw
 from pe_training.training.schedule import Slowdown, learning_rate_factor
+from pe_training.training.sharding import shard
 from pe_training.training.tokens import IGNORED
 
 
@@ -37,8 +38,7 @@ class Task(lightning.LightningModule):
             tuple(slowdowns),
         )
         self._step_loss = 0.0
-        self._tallied = dict.fromkeys(self.measures, torch.zeros((), dtype=torch.float64))
-        self._counted = 0
+        self.forget_measures()
         self.gradient_norm = torch.tensor(torch.nan)  # of the step under way; the Keeper takes it
 
     def summed_loss(self, batch: Batch) -> tuple[torch.Tensor, float]:
@@ -76,8 +76,12 @@ class Task(lightning.LightningModule):
         if not self.measures:
             return {}
         count, *sums = self.summed_over_ranks(float(self._counted), *(float(self._tallied[name]) for name in self.measures))
-        self._tallied, self._counted = dict.fromkeys(self.measures, torch.zeros((), dtype=torch.float64)), 0
+        self.forget_measures()
         return {name: value / count for name, value in zip(self.measures, sums, strict=True)}
+
+    def forget_measures(self) -> None:
+        """Begin anew to note them."""
+        self._tallied, self._counted = dict.fromkeys(self.measures, torch.zeros((), dtype=torch.float64)), 0
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Random numbers of a step (dropout) depend on the seed and the step only, so resuming needs no random state."""
@@ -88,6 +92,11 @@ class Task(lightning.LightningModule):
         )  # torch.manual_seed keeps a stack trace a call where no GPU is
         if torch.cuda.is_available():
             torch.cuda.manual_seed_all((self._spec.seed << 32) + number)
+
+    def configure_model(self) -> None:
+        """Share the model out among the ranks, where the manifest says so."""
+        if self._spec.compute.strategy == "fsdp":
+            shard(self, method=self.summed_loss.__name__, mesh=self.device_mesh["data_parallel"])
 
     def configure_optimizers(self) -> Any:
         """AdamW over what is trained, learning rate by step."""

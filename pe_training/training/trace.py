@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
+from pe_training.training.sharding import mine
+
 FORMAT = "pe-training/trace-v1"
 LOSS, NORMS, ABOUT = "loss", "gradient_norms", "trace"
 
@@ -34,19 +36,17 @@ class Gradients:
 
     def __init__(self, module: torch.nn.Module) -> None:
         self._named = [(name, parameter) for name, parameter in module.named_parameters() if parameter.requires_grad]
-
-    @property
-    def names(self) -> list[str]:
-        """Trained tensors, in the model's order."""
-        return [name for name, _ in self._named]
+        self._shared_out = any(mine(parameter) is not parameter for _, parameter in self._named)
 
     def norms(self) -> GradientNorms:
         """All norms in one pass, and one copy to the CPU. The total is what :func:`torch.nn.utils.clip_grad_norm_` would find.
 
         A tensor without a gradient has the norm NaN, which no row of a healthy run holds otherwise.
         """
-        found = [(column, p.grad) for column, (_, p) in enumerate(self._named, start=1) if p.grad is not None]
+        found = [(column, mine(p.grad)) for column, (_, p) in enumerate(self._named, start=1) if p.grad is not None]
         each = torch.stack(torch._foreach_norm([gradient for _, gradient in found]))
+        if self._shared_out:
+            each = _of_all_shares(each)
         total = torch.linalg.vector_norm(each)
         values = torch.cat([total.reshape(1), each]).to("cpu", torch.float32)
         if len(found) == len(self._named):
@@ -54,6 +54,18 @@ class Gradients:
         row = torch.full((1 + len(self._named),), torch.nan)
         row[[0, *(column for column, _ in found)]] = values
         return GradientNorms(total, row)
+
+
+def trained_names(module: torch.nn.Module) -> list[str]:
+    """Trained tensors, in the model's order."""
+    return [name for name, parameter in module.named_parameters() if parameter.requires_grad]
+
+
+def _of_all_shares(norms: torch.Tensor) -> torch.Tensor:
+    """Norms of tensors from the norms of every rank's shares of them."""
+    squares = norms.double().square()
+    torch.distributed.all_reduce(squares)
+    return squares.sqrt().to(norms.dtype)
 
 
 class Trace:

@@ -16,6 +16,7 @@ from pe_training.core.records import Attachment
 from pe_training.manifests.record import BaseModelPin
 from pe_training.storage.artifacts import ArtifactStore
 from pe_training.training.record import HISTORY_FILE, TRACE_FILE
+from pe_training.training.sharding import whole
 
 ADAPTER_WEIGHTS, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 MAX_SHARD_BYTES = 5_000_000_000  # of a whole model's weights; larger ones are several files with an index, as transformers reads them
@@ -35,7 +36,7 @@ def trained_tensors(model: torch.nn.Module) -> dict[str, torch.Tensor]:
         for name, _ in model.named_parameters(remove_duplicate=False):
             if name not in once:
                 del tensors[name]
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(tensors.items())}
+    return {name: whole(tensor.detach()).cpu().contiguous().clone() for name, tensor in sorted(tensors.items())}
 
 
 def tensors_digest(tensors: dict[str, torch.Tensor]) -> str:

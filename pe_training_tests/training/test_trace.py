@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load
 
 from pe_training.training.packing import pack, unpack
-from pe_training.training.trace import Gradients, Trace
+from pe_training.training.trace import Gradients, Trace, trained_names
 
 
 def module(*, dtype: torch.dtype = torch.float32) -> torch.nn.Module:
@@ -39,7 +39,7 @@ def test_a_row_holds_the_norm_of_all_and_of_each_tensor_that_is_trained_and_has_
     gradients = Gradients(made)
     row = gradients.norms().row
     expected = [p.grad.norm() if p.grad is not None else torch.nan for p in made.parameters() if p.requires_grad]
-    assert gradients.names == [name for name, p in made.named_parameters() if p is not frozen]
+    assert trained_names(made) == [name for name, p in made.named_parameters() if p is not frozen]
     assert torch.allclose(row[1:], torch.tensor(expected), equal_nan=True)
     assert row[0] == torch.nn.utils.get_total_norm([p.grad for p in made.parameters() if p.requires_grad and p.grad is not None])
 

@@ -1,0 +1,58 @@
+"""A model shared out among two processes: what it learns, its states, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from pe_training.core.errors import PeError
+from pe_training.training.states import StateStore
+from pe_training_tests.training.runs import Prepared, manifest_with, prepare_run
+from pe_training_tests.training.test_ranks import SMOKE, TWO, ranks_of, wait_for_step
+
+SHARED = (TWO[0], TWO[1] + " strategy: fsdp,")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """A run of two ranks that share the model, trained to its end."""
+    run = prepare_run(tmp_path_factory.mktemp("shared"), manifest_with(SMOKE, SHARED))
+    run.finish()
+    return run
+
+
+@pytest.mark.slow
+def test_a_model_shared_out_learns_what_one_process_learns(shared: Prepared, tmp_path: Path) -> None:
+    alone = prepare_run(tmp_path, manifest_with(SMOKE)).finish()
+    assert shared.checkpoint.run_id != alone.run_id
+    assert shared.checkpoint.val_loss_before == pytest.approx(alone.val_loss_before, rel=1e-6)
+    assert shared.checkpoint.val_loss == pytest.approx(alone.val_loss, rel=1e-5)
+    files = [{file.path for file in checkpoint.content_files} for checkpoint in (shared.checkpoint, alone)]
+    assert files[0] == files[1]
+
+
+@pytest.mark.slow
+def test_its_states_hold_whole_tensors_and_a_killed_rank_goes_on_from_them_to_the_same_bits(shared: Prepared, tmp_path: Path) -> None:
+    run = prepare_run(tmp_path, manifest_with(SMOKE, SHARED))
+    process = run.start()
+    wait_for_step(run, 12)
+    os.kill(ranks_of(run)[1], signal.SIGKILL)
+    assert process.wait(timeout=60) == 3
+    states = StateStore(run.run, keep_last=2, state=run.state)
+    held = states.load_checkpoint(states.newest_intact())
+    embedding = "model.model.embed_tokens.weight"
+    assert held["state_dict"][embedding].shape == held["optimizer_states"][0]["state"][embedding]["exp_avg"].shape == (259, 64)
+    assert run.finish().id == shared.checkpoint.id
+
+
+def test_one_device_has_nobody_to_share_with() -> None:
+    with pytest.raises(PeError, match="fsdp shares a model out among devices"):
+        manifest_with(SMOKE, ("target: local,", "target: local, strategy: fsdp,"))
+
+
+def test_sharing_and_compiling_together_are_refused() -> None:
+    with pytest.raises(PeError, match="not proven together"):
+        manifest_with(SMOKE, (SHARED[0], SHARED[1] + " compile: true,"))
