@@ -107,9 +107,7 @@ class Hyperparameters(Growing):
     bucketing: Annotated[bool, LATER] = Field(
         default=False, description="rows of like length share a micro-batch; the rows of a step stay the same"
     )
-    gradient_checkpointing: Annotated[bool, LATER] = Field(
-        default=False, description="compute activations twice instead of keeping them: less memory, slower"
-    )
+    gradient_checkpointing: Annotated[bool, LATER] = Field(default=False, description="activations are computed twice: less memory, slower")
     label: str | None = Field(default=None, description="for text_classification: which entry of a row's labels to predict")
     class_weights: Literal["balanced"] | dict[str, Positive] | None = Field(
         default=None, description="for text_classification: 'balanced' (rows / (classes x rows of the class)), or a weight by label, else 1"
@@ -136,14 +134,11 @@ class Compute(Growing):
         default="auto", description="data-parallel processes, each with a device of its own where there are devices; auto: one"
     )
     strategy: Annotated[Literal["ddp", "fsdp"], LATER] = Field(
-        default="ddp",
-        description="of several devices: ddp, each holds the whole model; fsdp, each holds a share of weights, gradients and optimiser",
+        default="ddp", description="ddp: each device holds the whole model; fsdp: a share of weights, gradients and optimiser state"
     )
     workers: Annotated[int, LATER] = Field(default=0, ge=0, le=16, description="processes that make batches ahead, for each device")
     precision: Literal["32-true", "bf16-mixed", "bf16-true"] = "32-true"
-    compile: Annotated[bool, LATER] = Field(
-        default=False, description="torch.compile: pays on long runs; needs a C++ compiler where it runs"
-    )
+    compile: Annotated[bool, LATER] = Field(default=False, description="torch.compile: for long runs; needs a C++ compiler where it runs")
     max_hours: float = Field(gt=0, le=240)
     stop_margin_minutes: float = Field(default=1.0, ge=0)
     silence_minutes: Annotated[float, LATER] = Field(default=5, gt=0, description="a process of which nothing is heard for longer is ended")
@@ -163,15 +158,9 @@ class Compute(Growing):
         return self.nodes * (1 if self.devices == "auto" else self.devices)
 
     @model_validator(mode="after")
-    def _shares(self) -> Self:
-        if self.strategy == "fsdp" and self.ranks == 1:
-            raise ValueError("strategy fsdp shares a model out among devices: set devices to 2 or more, or leave it out")
-        if self.strategy == "fsdp" and self.compile:
-            raise ValueError("strategy fsdp and compile are not proven together: leave one out")
-        return self
-
-    @model_validator(mode="after")
     def _window(self) -> Self:
+        if self.strategy == "fsdp" and (self.ranks == 1 or self.compile):
+            raise ValueError("strategy fsdp shares a model out among devices: it needs 2 or more of them, and compile: false")
         if self.stop_margin_minutes >= self.max_hours * 60:
             raise ValueError("stop_margin_minutes must be shorter than max_hours")
         return self

@@ -88,6 +88,6 @@ def mine(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def take_whole(module: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+def take_whole(module: torch.nn.Module, tensors: dict[str, Any]) -> None:
     """Load whole tensors by name into a module, shared out or not; names that are missing keep their values."""
     set_model_state_dict(module, tensors, options=_WHOLE)

@@ -69,6 +69,7 @@ DECIDES: dict[str, object] = {  # option -> another value
     "hyperparameters.label": "crisis_type",
     "seed": 18,
     "compute.devices": 2,
+    "compute.strategy": "fsdp",
     "compute.precision": "bf16-mixed",
     "compute.compile": True,
     "checkpoints.every_steps": 6,

@@ -53,6 +53,6 @@ def test_one_device_has_nobody_to_share_with() -> None:
         manifest_with(SMOKE, ("target: local,", "target: local, strategy: fsdp,"))
 
 
-def test_sharing_and_compiling_together_are_refused() -> None:
-    with pytest.raises(PeError, match="not proven together"):
+def test_sharing_out_and_compiling_together_are_refused() -> None:
+    with pytest.raises(PeError, match="compile: false"):
         manifest_with(SMOKE, (SHARED[0], SHARED[1] + " compile: true,"))
