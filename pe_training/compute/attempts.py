@@ -1,7 +1,8 @@
 """What is tried again by itself: the world's failures, a few times, and nothing that a person must mend.
 
 A lost machine, a killed process, a full disk or a store that was away may be well in a minute, and a run goes on from its last saved
-state. Input, data, budget, divergence and a refusal are answers; asking again would give the same one and cost money.
+state. Input, data, budget, divergence, a refusal and a fault of this program
+are answers; asking again would give the same one and cost money.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ class Kind(StrEnum):
     DIVERGENCE = "divergence"  # loss became NaN, infinite or kept spiking
     OUT_OF_MEMORY = "out_of_memory"
     INFRASTRUCTURE = "infrastructure"  # disk, network, process, permission
+    BUG = "bug"  # this program is wrong; only a child process, whose exception cannot travel, says it so
 
     @property
     def exit_code(self) -> int:

@@ -45,15 +45,7 @@ class ResolvedManifest(Record):
         spec = self.spec.content()
         keys = ("name", "task", "dataset", "model", "hyperparameters", "seed", "recovery")
         kept = {key: spec["checkpoints"][key] for key in ("every_steps", "keep_best") if key in spec["checkpoints"]}
-        sharded = {"strategy": self.spec.compute.strategy} if self.spec.compute.strategy != "ddp" else {}  # the sums are in another order
-        return (
-            {key: spec[key] for key in keys}
-            | sharded
-            | {
-                "checkpoints": kept,
-                "precision": self.spec.compute.precision,
-                "compile": self.spec.compute.compile,
-                "ranks": self.spec.compute.ranks,
-                "base": self.base.content(),
-            }
-        )
+        compute: dict[str, Any] = {name: getattr(self.spec.compute, name) for name in ("precision", "compile", "ranks")}
+        if self.spec.compute.strategy != "ddp":
+            compute["strategy"] = self.spec.compute.strategy  # its sums are in another order
+        return {key: spec[key] for key in keys} | compute | {"checkpoints": kept, "base": self.base.content()}

@@ -23,6 +23,7 @@ from pe_training.training.trace import Gradients, Trace, trained_names
 
 SPIKE_WINDOW_STEPS = 20
 SPIKE_MIN_STEPS = 5
+SPIKE_FLOOR_NATS = math.log(2)  # where the usual loss is nearly nothing, a multiple of it is nearly nothing too
 
 
 class Spike(Exception):  # noqa: N818 (an event, not an error: recovery decides)
@@ -31,6 +32,13 @@ class Spike(Exception):  # noqa: N818 (an event, not an error: recovery decides)
     def __init__(self, *, step: int, loss: float, usual: float | None = None, what: str = "loss") -> None:
         super().__init__(f"{what} {loss:g} at step {step}" + (f", usually {usual:g}" if usual is not None else ""))
         self.step, self.loss, self.usual = step, loss, usual
+
+
+def is_spike(loss: float, *, usual: float | None, factor: float) -> bool:
+    """Whether ``loss`` (nats) is no number, or jumped: above ``factor`` times the usual, and by more than a halved probability."""
+    if not math.isfinite(loss):
+        return True
+    return usual is not None and loss > factor * usual and loss - usual > SPIKE_FLOOR_NATS
 
 
 @dataclass(frozen=True)
@@ -151,7 +159,7 @@ class Keeper(lightning.Callback):
     def _refuse_spike(self, loss: float) -> None:
         recent = [line["loss"] for line in self.history[-SPIKE_WINDOW_STEPS:] if "loss" in line]
         usual = statistics.median(recent) if len(recent) >= SPIKE_MIN_STEPS else None
-        if not math.isfinite(loss) or (usual is not None and loss > self._spec.recovery.spike_factor * usual):
+        if is_spike(loss, usual=usual, factor=self._spec.recovery.spike_factor):
             raise Spike(step=self._step, loss=loss, usual=usual)
 
     def _refuse_no_number(self, value: float, *, what: str) -> None:

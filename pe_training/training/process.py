@@ -25,6 +25,17 @@ if TYPE_CHECKING:
 LOG_FILE = "process.log"
 _STARTED_BY_DAGSTER = "DAGSTER_PIPES_CONTEXT"
 PIPES_LOG_EVERY_STEPS = 10
+_OURS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NameError,
+    NotImplementedError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 _PR_SET_PDEATHSIG = 1
 
 
@@ -64,14 +75,21 @@ def run_part(arguments: Sequence[str], *, work: Callable[[Work], None], rank: in
             return error.kind.exit_code
         except Exception as error:  # noqa: BLE001 (the top of a process: whatever failed must be named to its parent)
             traceback.print_exc()
-            kind = Kind.OUT_OF_MEMORY if isinstance(error, MemoryError) else Kind.INFRASTRUCTURE
-            feed.error(
-                PeError(
-                    kind, f"{type(error).__name__} in the working process", where=str(folder / LOG_FILE), hint="that log has the details"
-                )
-            )
-            return kind.exit_code
+            named = _named(error, log=folder / LOG_FILE)
+            feed.error(named)
+            return named.kind.exit_code
     return 0
+
+
+def _named(error: Exception, *, log: Path) -> PeError:
+    """What a parent is told of an exception that nobody expected."""
+    message = f"{type(error).__name__} in the working process"
+    if isinstance(error, MemoryError):
+        return PeError(Kind.OUT_OF_MEMORY, message, where=str(log), hint="that log has the details")
+    if isinstance(error, _OURS):
+        hint = "that log has the details; running it again will not help: report it"
+        return PeError(Kind.BUG, message, where=str(log), hint=hint)
+    return PeError(Kind.INFRASTRUCTURE, message, where=str(log), hint="that log has the details")
 
 
 class PipedFeed(Feed):

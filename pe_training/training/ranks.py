@@ -50,11 +50,16 @@ class Place:
 
 
 def place() -> Place:
-    """This process's, from the variables that torchrun and :func:`launch` set; alone without them."""
+    """This process's, from the variables that torchrun and :func:`launch` set; alone without them. Raises input for some without others."""
     found = inherited(_VARIABLES)
     if "RANK" not in found:
         return Place()
-    return Place(rank=int(found["RANK"]), ranks=int(found["WORLD_SIZE"]), local_rank=int(found["LOCAL_RANK"]))
+    values = [found.get(name, "") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")]
+    if not all(value.isdecimal() for value in values):
+        message = "RANK, WORLD_SIZE and LOCAL_RANK must be numbers, all three, as torchrun sets them"
+        raise PeError(Kind.INPUT, message, where="the environment", hint="unset RANK to train alone, or start the ranks with torchrun")
+    rank, ranks, local_rank = map(int, values)
+    return Place(rank=rank, ranks=ranks, local_rank=local_rank)
 
 
 def launcher() -> int | None:

@@ -13,7 +13,7 @@ from pe_training.core.errors import Kind, PeError
 EXIT_CODES = {
     "refused": 1, "corrupt": 1, "conflict": 1, "budget": 1,
     "input": 2, "not_found": 2, "data": 2,
-    "busy": 3, "stopped": 3, "divergence": 3, "out_of_memory": 3, "infrastructure": 3,
+    "busy": 3, "stopped": 3, "divergence": 3, "out_of_memory": 3, "infrastructure": 3, "bug": 3,
 }  # fmt: skip
 WORDS = st.text()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -50,6 +52,19 @@ def wait_for_step(run: Prepared, step: int) -> None:
             return
         time.sleep(0.02)
     raise AssertionError(run.log)
+
+
+@pytest.mark.parametrize("place", [{"RANK": "0"}, {"RANK": "first", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}])
+def test_a_rank_that_does_not_know_its_place_is_told_so(place: dict[str, str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pe_training.training.rank", "run_0", "mf_0"]
+    environment = os.environ | {"PE_HOME": str(tmp_path)} | place
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr == (
+        "the environment: RANK, WORLD_SIZE and LOCAL_RANK must be numbers, all three, as torchrun sets them"
+        " (unset RANK to train alone, or start the ranks with torchrun)\n"
+    )
+    assert not list(tmp_path.iterdir())
 
 
 def test_two_ranks_learn_what_one_process_learns(two: Prepared, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from pe_training.core.errors import Kind
+from pe_training.training.keeper import is_spike
 from pe_training.training.record import HISTORY_FILE
 from pe_training.training.schedule import learning_rate_factor
 from pe_training_tests.e2e.chain import pe, smoke_with
@@ -51,6 +53,12 @@ def spike(self, loss):
         happened.append(self._step)
         raise keeper.Spike(step=8, loss=9.0, usual=1.0)
 
+def no_number(self, whole=keeper.Gradients.norms, calls=[]):
+    calls.append(self)
+    if len(calls) == 8:
+        self._named[0][1].grad.fill_(float("nan"))
+    return whole(self)
+
 def out_of_memory(self, batch, batch_idx, whole=tasks.Task.training_step):
     if self.global_step == 5 and not happened:
         happened.append(self.global_step)
@@ -78,6 +86,30 @@ def test_a_rollback_lowers_the_learning_rate_of_every_step_behind_it(tmp_path: P
     h = smoke(*SHORT).hyperparameters
     expected = [h.learning_rate * learning_rate_factor(step, h) * (0.5 if step > 6 else 1) for step in range(1, 13)]
     assert [line["next_lr"] for line in lines[1:]] == pytest.approx(expected)
+
+
+def test_a_gradient_that_is_no_number_is_rolled_back_before_it_is_saved(tmp_path: Path) -> None:
+    recovery = ("evaluation:", "recovery: {on_spike: rollback}\nevaluation:")
+    lines = history(tmp_path, recovery, patch="keeper.Gradients.norms = no_number")
+    assert [line["step"] for line in lines] == list(range(13))
+    assert all(math.isfinite(value) for line in lines for value in line.values())
+    assert [line["next_lr"] < other["next_lr"] for line, other in zip(lines[7:12], lines[6:11], strict=True)] == [True] * 5
+
+
+@pytest.mark.parametrize(
+    ("loss", "usual", "spike"),
+    [
+        (math.nan, None, True),
+        (math.inf, 3.0, True),
+        (90.0, None, False),  # too early to know what is usual
+        (6.1, 3.0, True),
+        (5.9, 3.0, False),  # not twice the usual
+        (0.05, 0.001, False),  # fifty times nearly nothing is nearly nothing
+        (0.70, 0.001, True),
+    ],
+)
+def test_a_spike_is_a_multiple_of_the_usual_loss_that_also_weighs_something(loss: float, usual: float | None, *, spike: bool) -> None:
+    assert is_spike(loss, usual=usual, factor=2.0) is spike
 
 
 def test_memory_that_runs_out_in_an_odd_step_leaves_every_step_its_own_batch(tmp_path: Path) -> None:
