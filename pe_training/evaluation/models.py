@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from pe_training.evaluation.generate import Conversation
 from pe_training.manifests.record import ResolvedManifest
+from pe_training.storage.signatures import require_signed
 from pe_training.storage.state import State
 from pe_training.training.base import load_base, load_tokenizer
 from pe_training.training.batches import collate_dialogues
@@ -70,6 +71,7 @@ class AskedModel:
 @contextmanager
 def tuned_model(checkpoint: Checkpoint, manifest: ResolvedManifest, *, state: State) -> Iterator[AskedModel]:
     """The checkpoint's model; an adapter is merged into its base, as it would be served."""
+    require_signed(checkpoint.id, checkpoint.files(), state=state)
     with tempfile.TemporaryDirectory() as name:
         folder = state.artifacts.checkout(checkpoint.files(), Path(name))
         yield _ready(_load_tuned(checkpoint, manifest, folder, state=state), manifest, state=state)

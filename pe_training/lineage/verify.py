@@ -23,7 +23,9 @@ from pe_training.manifests.record import ResolvedManifest
 from pe_training.promotion.record import EVIDENCE_PAGE, PromotionDecision
 from pe_training.promotion.verdict import require_follows
 from pe_training.storage import tables as t
+from pe_training.storage.keys import trusted_keys
 from pe_training.storage.registry import parse_record
+from pe_training.storage.signatures import judged
 from pe_training.storage.state import State
 from pe_training.training.record import Checkpoint, ImportedModel, TrainingRun
 
@@ -39,7 +41,7 @@ class Check:
     """One thing that was compared. ``problem`` is ``None`` where it holds."""
 
     record_id: str
-    what: str  # record | content | columns | file | listing | link | rows | verdict
+    what: str  # record | content | columns | file | listing | link | rows | signature | verdict
     name: str  # the file or role it is about; empty for the record itself
     place: str  # where to look: a table of the registry or the object's place in the artifact store
     problem: str | None = None
@@ -129,10 +131,24 @@ def _verify_one(state: State, identifier: str, seen: _Seen) -> tuple[list[Check]
     if isinstance(record, DatasetVersion):
         checks += [_file(state, identifier, file, seen) for file in _validation_reports(state, record)]
         checks.append(_caught(identifier, "rows", "data", lambda: verify_dataset(record, state=state)))
+    if isinstance(record, Checkpoint | ImportedModel):
+        checks += _signatures(record, state)
     if isinstance(record, PromotionDecision):
         checks += _page(state, identifier, listed)
         checks.append(_caught(identifier, "verdict", "records", lambda: require_follows(record, state=state)))
     return checks, [*linked.values(), *record.parents().values()]
+
+
+def _signatures(record: Record, state: State) -> Iterator[Check]:
+    """Who vouches for a model. Without trusted keys nobody can say, so nothing is compared."""
+    trusted = trusted_keys(state.settings)
+    if trusted is None:
+        return
+    found = [one for one in judged(record.id, record.files(), trusted=trusted, state=state) if one.trusted]
+    for one in found:
+        yield Check(record_id=record.id, what="signature", name=one.path, place=one.digest, problem=one.problem)
+    if not found:
+        yield Check(record_id=record.id, what="signature", name="", place="attachments", problem="no trusted key has signed it")
 
 
 def _page(state: State, identifier: str, listed: dict[str, Attachment]) -> Iterator[Check]:

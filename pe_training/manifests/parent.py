@@ -15,10 +15,12 @@ import sqlalchemy as sa
 from pe_training.core.config import suggest
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import KINDS, kind_of, make_id, short
+from pe_training.core.records import Attachment
 from pe_training.datasets.gate import require_untainted
 from pe_training.manifests.record import BaseModelPin
 from pe_training.manifests.schema import Manifest
 from pe_training.storage import tables as t
+from pe_training.storage.signatures import require_signed
 from pe_training.storage.state import State
 
 WHERE = "model.parent"
@@ -26,13 +28,14 @@ IMPORTED = "im"
 
 
 def pin_parent(spec: Manifest, base: BaseModelPin, *, state: State) -> str | None:
-    """The id of the checkpoint that ``spec`` starts from, or ``None``. Raises not_found, refused (recalled data), input, corrupt."""
+    """The id of the checkpoint that ``spec`` starts from, or ``None``. Raises not_found, refused (recalled, unsigned), input, corrupt."""
     asked = spec.model.parent
     if asked is None:
         return None
     identifier = _holder(asked, state=state) if "@" in asked else state.registry.resolve(asked)
     require_untainted(identifier, state=state, route="manifest")
     checkpoint = _proved(identifier, state=state)
+    require_signed(identifier, [Attachment(**file) for file in checkpoint["content_files"]], state=state)
     if kind_of(identifier) == IMPORTED:
         return _fitting_import(identifier, checkpoint, spec, base)
     run = _proved(checkpoint["run_id"], state=state)

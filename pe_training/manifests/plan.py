@@ -20,6 +20,7 @@ from pe_training.manifests.base_models import locate
 from pe_training.manifests.needs import require_instance
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.manifests.schema import Manifest
+from pe_training.storage.keys import signing_key, trusted_keys
 from pe_training.storage.state import State
 
 TRAIN_FLOPS, ADAPTER_FLOPS, READ_FLOPS = 6, 4, 2
@@ -77,6 +78,8 @@ def make_plan(manifest: ResolvedManifest, *, run_id: str, environment: tuple[Cha
     spec = manifest.spec
     rates = load_rates(state.settings.rates_file)
     require_instance(spec, rates)
+    signing_key(state.settings)  # the run ends with a signature; an unusable key would be found out when the money is spent
+    trusted_keys(state.settings)
     price(rates, instance=spec.compute.instance, duration_s=0)  # an unknown instance is an error even where no time can be told
     dataset = state.registry.get(spec.dataset.version, DatasetVersion)
     require_trainable(dataset, state=state, route="plan", subject=run_id)

@@ -30,6 +30,7 @@ from pe_training.promotion.pointers import (
 from pe_training.promotion.policy import Stage, known_stage, stage_below
 from pe_training.promotion.record import PromotionDecision
 from pe_training.promotion.verdict import headline, require_follows
+from pe_training.storage.signatures import require_signed
 from pe_training.storage.state import State
 from pe_training.training.record import Checkpoint
 
@@ -233,8 +234,10 @@ def _require_version(line: str, stage: Stage, held: Pointer | None, expected_ver
 
 
 def _require_intact(state: State, records: Iterable[Record]) -> None:
-    """Read every file of these records. Raises corrupt, naming record and file."""
+    """Read every file of these records, and ask for the signature of a model. Raises corrupt, naming record and file, or refused."""
     for record in records:
+        if isinstance(record, Checkpoint):
+            require_signed(record.id, record.files(), state=state)
         for file in record.files():
             try:
                 state.artifacts.verify(file.digest)

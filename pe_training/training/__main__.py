@@ -19,7 +19,9 @@ from pe_training.costs.rates import load_rates
 from pe_training.datasets.gate import require_trainable, require_untainted
 from pe_training.datasets.record import DatasetVersion
 from pe_training.manifests.record import ResolvedManifest
+from pe_training.storage.keys import signing_key
 from pe_training.storage.locks import exclusive
+from pe_training.storage.signatures import put_signed
 from pe_training.storage.state import State
 from pe_training.training.alone import train_alone
 from pe_training.training.events import events, record_event
@@ -36,6 +38,7 @@ def train(work: Work) -> None:
     run = state.registry.get(run_id, TrainingRun)
     manifest = state.registry.get(manifest_id, ResolvedManifest)
     _require_trainable(run, manifest, state=state)
+    signing_key(state.settings)  # one that cannot be used is refused before the work, not after it
     if state.registry.answer(run_id, Checkpoint):
         return  # also while a reproduction of it holds the lock
     lock = state.settings.root / "locks" / f"{run_id}.lock"
@@ -93,7 +96,7 @@ def train_here(work: Work) -> None:
     _require_trainable(run, manifest, state=work.state)  # again: a rank can be started by others than us
     checkpoint = execute(run, manifest, state=work.state, feed=work.feed)
     if place().leads:
-        work.state.registry.put(checkpoint)
+        put_signed(checkpoint, state=work.state)
 
 
 def main(words: Sequence[str]) -> int:

@@ -35,6 +35,7 @@ def open_scratch(folder: Path, run: TrainingRun, manifest: ResolvedManifest, *, 
             artifacts_url=f"file://{folder.absolute() / 'artifacts'}",
             artifacts_behind_url=state.settings.artifacts,
             database_url=f"sqlite:///{folder.absolute() / 'registry.sqlite'}",
+            signing_key=None,  # nobody vouches for what is only compared
         )
     )
     _copy(_ancestors(run.id, manifest.id, state=state), run.id, source=state, target=scratch)

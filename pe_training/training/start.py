@@ -11,6 +11,7 @@ from safetensors.torch import load
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import kind_of, short
 from pe_training.manifests.record import ResolvedManifest
+from pe_training.storage.signatures import require_signed
 from pe_training.storage.state import State
 from pe_training.training.base import load_base
 from pe_training.training.record import Checkpoint, ImportedModel, weight_files
@@ -71,6 +72,7 @@ def _inner(model: Any, labels: list[str] | None) -> torch.nn.Module:
 def _take_over(model: Any, parent: str, *, labels: list[str] | None, state: State) -> None:
     """Put a checkpoint's weights into ``model``, whose trained tensors must have the same names and shapes."""
     files = state.registry.get(parent, Checkpoint if kind_of(parent) == Checkpoint.kind else ImportedModel).files()
+    require_signed(parent, files, state=state)
     tensors = {name: t for file in weight_files(files) for name, t in load(state.artifacts.get(file.digest)).items()}
     wanted = trained_tensors(model)
     if {name: t.shape for name, t in tensors.items()} != {name: t.shape for name, t in wanted.items()}:
