@@ -33,7 +33,7 @@ from pe_training.costs.ledger import Step, settle
 from pe_training.costs.rates import load_rates
 from pe_training.manifests.schema import Compute
 from pe_training.settings import QUIET, inherited
-from pe_training.storage.locks import holder
+from pe_training.storage.locks import Holder, holder
 from pe_training.storage.state import State
 from pe_training.training.feed import FEED_FILE
 from pe_training.training.process import LOG_FILE
@@ -69,10 +69,10 @@ class LocalTarget:
         def settle_for(duration_s: float) -> None:
             settle(state, subject=arguments[0], step=step, instance=compute.instance, duration_s=duration_s, rates=rates)
 
-        if (pid := holder(lock)) is not None and _does(pid, module, arguments[0]):
-            context.log.info(f"picked up the work of process {pid}, which is under way")
+        if (held := holder(lock)) is not None and _does(held, module):
+            context.log.info(f"picked up the work of process {held.pid}, which is under way")
             began_at = lock.stat().st_mtime
-            job.follow(pid, lock)
+            job.follow(held, lock)
             if not job.watch.ended:  # killed: it had no chance to settle itself
                 settle_for(time.time() - began_at)
             if job.ended_badly:
@@ -120,11 +120,11 @@ class _Job:
             self.watch.read()
             return process.returncode
 
-    def follow(self, pid: int, lock: Path) -> None:
+    def follow(self, held: Holder, lock: Path) -> None:
         """Watch the work of a process that somebody else started, until it lets go of its lock."""
-        self._attend(pid, lambda: holder(lock) == pid)
-        if holder(lock) == pid:
-            _kill_all(pid)
+        self._attend(held.pid, lambda: holder(lock) == held)
+        if holder(lock) == held:
+            _kill_all(held.pid)
         self.watch.read()
 
     def _attend(self, pid: int, works: Callable[[], bool]) -> None:
@@ -143,13 +143,13 @@ class _Job:
                 time.sleep(POLL_S)
 
 
-def _does(pid: int, module: str, subject: str) -> bool:
-    """Whether a process of this machine does this work on ``subject``: a reproduction holds its run's lock too, or the number is stale."""
+def _does(held: Holder, module: str) -> bool:
+    """Whether a lock is held for this work, by whoever began it: a reproduction holds its run's lock too, or the number is stale."""
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        words = Path(f"/proc/{held.pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
-    return {module.encode(), subject.encode()} <= set(words)
+    return held.doing == module and module.encode() in words
 
 
 def _kill_all(pid: int) -> None:

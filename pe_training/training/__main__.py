@@ -30,6 +30,8 @@ from pe_training.training.process import Work, end_with_parent, run_process
 from pe_training.training.ranks import launch, launcher, place
 from pe_training.training.record import Checkpoint, TrainingRun
 
+MODULE = "pe_training.training"  # what a compute target starts, and what the lock says is being done
+
 
 def train(work: Work) -> None:
     """Train the run unless its checkpoint exists; hold the run's lock meanwhile. Raises refused for data that may not be used."""
@@ -42,7 +44,7 @@ def train(work: Work) -> None:
     if state.registry.answer(run_id, Checkpoint):
         return  # also while a reproduction of it holds the lock
     lock = state.settings.root / "locks" / f"{run_id}.lock"
-    with exclusive(lock, busy=f"the training run {run_id} is already under way"):
+    with exclusive(lock, busy=f"the training run {run_id} is already under way", doing=MODULE):
         if state.registry.answer(run_id, Checkpoint):
             return
         try:
@@ -69,14 +71,23 @@ def _train_in_parts_that_fit(work: Work, manifest: ResolvedManifest) -> None:
                 else:
                     train_here(work)
         except PeError as error:
-            smaller = smaller_micro(spec, events(work.state, run_id))
-            if error.kind is not Kind.OUT_OF_MEMORY or smaller is None:
+            if error.kind is not Kind.OUT_OF_MEMORY:
                 raise
-            record_event(work.state, run_id, OUT_OF_MEMORY, {"micro": smaller})
+            step = _step_to_go_on_from(work)
+            smaller = smaller_micro(spec, events(work.state, run_id), step=step)
+            if smaller is None:
+                raise
+            record_event(work.state, run_id, OUT_OF_MEMORY, {"micro": smaller, "from_step": step})
             work.feed.emit("note", text=f"the memory was not enough: going on with {smaller} sequences a forward pass")
         else:
             return
         gc.collect()  # the frames of the error held the tensors
+
+
+def _step_to_go_on_from(work: Work) -> int:
+    from pe_training.training.states import StateStore
+
+    return StateStore(work.arguments[0], keep_last=1, state=work.state).newest_intact() or 0
 
 
 def _require_trainable(run: TrainingRun, manifest: ResolvedManifest, *, state: State) -> None:

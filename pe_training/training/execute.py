@@ -27,7 +27,7 @@ from pe_training.training.feed import Feed
 from pe_training.training.identity import thread_count
 from pe_training.training.keeper import Keeper, Spike
 from pe_training.training.loader import Skip, StepLoader, Windows
-from pe_training.training.memory import is_out_of_memory, micro_of
+from pe_training.training.memory import is_out_of_memory, micro_of, same_until
 from pe_training.training.mirror import FencedLogger, wandb_mirror
 from pe_training.training.preference import Preference
 from pe_training.training.ranks import Place, from_leader, place
@@ -57,7 +57,7 @@ class _Job:
     stops: Stops
     logger: FencedLogger | None
     place: Place
-    micro: int  # sequences a forward pass
+    micro: int  # sequences a forward pass, in this attempt
     skips: list[Skip] = field(default_factory=list)
     slowdowns: list[Slowdown] = field(default_factory=list)
 
@@ -85,7 +85,7 @@ def execute(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        micro = micro_of(manifest.spec, events(state, run.id))
+        micro = micro_of(manifest.spec, events(state, run.id), step=manifest.spec.hyperparameters.max_steps)
         message = f"memory is not enough for {micro} of {manifest.spec.hyperparameters.max_length} tokens at a time"
         hint = "lower hyperparameters.max_length, or take a larger instance"
         raise PeError(Kind.OUT_OF_MEMORY, message, where=manifest.spec.compute.instance, hint=hint) from error
@@ -117,7 +117,8 @@ def _prepare(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed
     dataset = state.registry.get(run.dataset_id, DatasetVersion)
     tokenizer = load_tokenizer(spec.model, manifest.base, settings=state.settings)
     labels = label_names(dataset, spec.hyperparameters.label, state=state) if spec.hyperparameters.label else None
-    micro = micro_of(spec, events(state, run.id))
+    states = StateStore(run.id, keep_last=spec.checkpoints.keep_last, every_steps=spec.checkpoints.every_steps, state=state)
+    micro = micro_of(spec, events(state, run.id), step=states.newest_intact() or 0)
     ask = partial(
         refer, manifest=manifest, run_id=run.id, micro=micro, pad_id=tokenizer.pad_token_id, here=here, stops=stops, state=state, feed=feed
     )  # fmt: skip
@@ -127,8 +128,7 @@ def _prepare(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed
     feed.emit("data", used=data.used, left_out=data.left_out)
     return _Job(
         run=run, manifest=manifest, state=state, feed=feed, tokenizer=tokenizer, labels=labels, data=data, stops=stops, place=here,
-        micro=micro,
-        states=StateStore(run.id, keep_last=spec.checkpoints.keep_last, every_steps=spec.checkpoints.every_steps, state=state),
+        micro=micro, states=states,
         logger=wandb_mirror(
             run, manifest, folder=state.settings.root / "wandb", on_lost=lambda why: feed.emit("note", text=f"W&B mirror lost: {why}")
         ) if here.leads else None,
@@ -141,17 +141,21 @@ def _train(job: _Job) -> Checkpoint:
         _apply_rollback(job, past)
     while True:
         try:
-            return _attempt(job)
+            if checkpoint := _attempt(job):
+                return checkpoint
         except Spike as spike:
             _recover(job, spike)
 
 
-def _attempt(job: _Job) -> Checkpoint:
+def _attempt(job: _Job) -> Checkpoint | None:
+    """Train from the newest state to the end; ``None`` if only to where the run went on in smaller parts."""
     spec, h = job.spec, job.spec.hyperparameters
+    step, happened = job.states.newest_intact(), events(job.state, job.run.id)
+    job.micro, until = micro_of(spec, happened, step=step or 0), same_until(spec, happened, step=step or 0)
     task = _build_task(job)
-    keeper = Keeper(spec, held_out=job.data.held_out(job.micro), stops=job.stops, feed=job.feed, states=job.states)
+    keeper = Keeper(spec, held_out=job.data.held_out(job.micro), stops=job.stops, feed=job.feed, states=job.states, until=until)
     trainer = lightning.Trainer(
-        max_steps=h.max_steps, max_epochs=-1, accelerator="auto", precision=spec.compute.precision,
+        max_steps=until, max_epochs=-1, accelerator="auto", precision=spec.compute.precision,
         accumulate_grad_batches=job.accumulation, gradient_clip_val=h.max_grad_norm, callbacks=[keeper],
         logger=job.logger or False, enable_progress_bar=False, enable_checkpointing=False, enable_model_summary=False,
         num_sanity_val_steps=0, limit_val_batches=0, deterministic=True, use_distributed_sampler=False,
@@ -162,7 +166,6 @@ def _attempt(job: _Job) -> Checkpoint:
         sides=job.data.sides, batch_size=h.batch_size, micro=job.micro, rank=job.place.rank, ranks=job.place.ranks, skips=tuple(job.skips),
     )  # fmt: skip
     loader = StepLoader(windows, current_step=lambda: trainer.global_step, workers=spec.compute.workers, settle=job.states.settle)
-    step = job.states.newest_intact()
     job.feed.emit("phase", name="train", total=h.max_steps, step=step or 0)
     trainer.fit(task, train_dataloaders=loader, ckpt_path=None if step is None else str(step))
     keeper.finish()
@@ -171,6 +174,8 @@ def _attempt(job: _Job) -> Checkpoint:
     if keeper.gave_up and job.place.leads:
         best = keeper.best.step if keeper.best else trainer.global_step
         record_event(job.state, job.run.id, "early_stopping", {"step": trainer.global_step, "of": h.max_steps, "kept_step": best})
+    if trainer.global_step == until < h.max_steps and not keeper.gave_up:
+        return None
     if trainer.global_step != h.max_steps and not keeper.gave_up:
         hint = f"see {job.state.settings.run_folder(job.run.id) / 'process.log'}"
         raise PeError(Kind.INFRASTRUCTURE, f"training ended at step {trainer.global_step} of {h.max_steps}", hint=hint)

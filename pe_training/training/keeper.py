@@ -52,7 +52,11 @@ class Best:
 class Keeper(lightning.Callback):
     """Holds the run's history, its trace and which step was the best; all travel with every saved state."""
 
-    def __init__(self, spec: Manifest, *, held_out: list[Batch], stops: Stops, feed: Feed, states: StateStore) -> None:
+    def __init__(
+        self, spec: Manifest, *, held_out: list[Batch], stops: Stops, feed: Feed, states: StateStore, until: int | None = None
+    ) -> None:
+        """``until``: the step that this attempt ends with, if that is not the run's last."""
+        self._until = until
         self._spec, self._held_out, self._stops, self._feed, self._states = spec, held_out, stops, feed, states
         self.history: list[dict[str, Any]] = []
         self.trace: Trace
@@ -142,7 +146,7 @@ class Keeper(lightning.Callback):
         stopped, overdue = self._agreed(pl_module, bool(self.stopped), overdue)
         if stopped and not self.stopped:
             self.stopped = PeError(Kind.STOPPED, "training was stopped on another rank", hint=AGAIN)
-        if measured or overdue or stopped:
+        if measured or overdue or stopped or self._step == self._until:
             self._save(trainer)
         if stopped or self.gave_up:
             trainer.should_stop = True

@@ -35,8 +35,9 @@ from pe_training.storage.locks import exclusive
 from pe_training.storage.state import State
 from pe_training.training.compare import Evidence, compare, read_trace
 from pe_training.training.environment import changes, environment, recorded
-from pe_training.training.events import rollbacks
+from pe_training.training.events import events, rollbacks
 from pe_training.training.feed import FEED_FILE, Feed, read_feed
+from pe_training.training.memory import sizes
 from pe_training.training.process import Work, run_process
 from pe_training.training.ranks import LAUNCHER
 from pe_training.training.record import HISTORY_FILE, TRACE_FILE, Checkpoint, TrainingRun, weight_files
@@ -63,7 +64,7 @@ def reproduce(work: Work) -> None:
             try:
                 error = train_again(run, its, scratch=scratch, feed=feed, steps=asked.steps)
                 feed.emit("phase", name="compare", total=1)
-                outcome = _outcome(run, manifest, scratch=scratch, state=state, steps=asked.steps, error=error)
+                outcome = outcome_of(run, manifest, scratch=scratch, state=state, steps=asked.steps, error=error)
                 keep(state, run.id, outcome)
             finally:  # of one that failed, the log is wanted and the states are not
                 scratch.registry.close()
@@ -117,24 +118,32 @@ def _listen(child: subprocess.Popen[bytes], said: Path, *, feed: Feed, steps: in
     return error, enough
 
 
-def _outcome(
-    run: TrainingRun, manifest: ResolvedManifest, *, scratch: State, state: State, steps: int | None, error: PeError | None
+def outcome_of(
+    run: TrainingRun, manifest: ResolvedManifest, *, scratch: State, state: State, steps: int | None = None, error: PeError | None = None
 ) -> Reproduction:
+    """What comes of comparing the run with what the scratch home holds of it."""
     again = evidence_of(scratch, run.id)
     comparison = compare(evidence_of(state, run.id), again, steps=steps)
     differs = differences(state, run)
+    smaller = sizes(events(scratch, run.id))[len(sizes(events(state, run.id))) :]  # here memory was enough only for these
     whole = again.weights is not None and comparison.weights is not None
     before, today = recorded(state, run.id), environment(state.settings)
     return Reproduction(
         manifest_id=manifest.id,
-        ended=error.message if error else "finished" if again.weights else f"stopped after {len(again.loss)} steps, as was asked",
+        ended=_ended(error, again, smaller=smaller),
         comparison=comparison,
         tolerance=TOLERANCE,
         diverged=error is not None,
-        determinism=measured_class(comparison, whole=whole, comparable=not differs, diverged=error is not None),
+        determinism=measured_class(comparison, whole=whole, comparable=not differs and not smaller, diverged=error is not None),
         differs=differs,
         environment=changes(before, today) if before else (),
     )
+
+
+def _ended(error: PeError | None, again: Evidence, *, smaller: Sequence[tuple[int, int]]) -> str:
+    how = error.message if error else "finished" if again.weights else f"stopped after {len(again.loss)} steps, as was asked"
+    memory = ", ".join(f"from step {begins} on {micro} at a time" for begins, micro in smaller)
+    return f"{how}; here memory was not enough for the run's parts ({memory}), so sums differ in their last bits" if smaller else how
 
 
 def evidence_of(state: State, run_id: str) -> Evidence:

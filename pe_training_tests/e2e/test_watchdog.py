@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from pe_training_tests.e2e.chain import Ended, pe, smoke_with, start, training_process, wait_for_step
+from pe_training_tests.e2e.chain import Ended, environment, pe, smoke_with, start, training_process, wait_for_step
 
 pytestmark = pytest.mark.slow
 
@@ -48,6 +50,19 @@ def test_a_run_outlives_who_asked_for_it_and_is_picked_up_again(finished: tuple[
     assert again.returncode == 0, stderr
     assert happened(home) == ["started", "finished"], stdout
     assert not Path(f"/proc/{worker}").exists()
+
+
+def test_a_run_that_was_begun_from_a_shell_is_picked_up_by_the_graph(tmp_path: Path) -> None:
+    path = smoke_with(tmp_path, ("max_steps: 30", "max_steps: 60"), ("every_steps: 10", "every_steps: 30"))
+    home = tmp_path / "home"
+    assert pe("plan", path, home=home).code == 0  # accepts the data
+    command = [sys.executable, "-m", "pe_training.training", str(path)]
+    with subprocess.Popen(command, env=environment(home), stdin=subprocess.DEVNULL, start_new_session=True) as shell:
+        wait_for_step(home, 2)
+        asked = pe("run", path, "--json", home=home)
+        assert asked.code == 0, asked.stderr
+        assert shell.wait(timeout=60) == 0
+    assert happened(home) == ["started", "finished"]
 
 
 @pytest.mark.parametrize(("number", "manifest"), [(signal.SIGKILL, "retries: 2"), (signal.SIGTERM, "interruptible: true")])

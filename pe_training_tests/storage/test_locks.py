@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from pe_training.core.errors import Kind, PeError
-from pe_training.storage.locks import exclusive
+from pe_training.storage.locks import Holder, exclusive
+from pe_training.storage.locks import holder as who
 
 HOLD = (
     "import sys, time; from pathlib import Path; from pe_training.storage.locks import exclusive\n"
@@ -45,6 +46,15 @@ def test_the_second_is_told_who_holds_it(lock: Path, holder: subprocess.Popen[by
     assert str(caught.value) == (
         f"busy with it (process {holder.pid} holds it; wait for it to end, or stop it (its state is saved) and run this again)"
     )
+
+
+def test_who_holds_it_and_what_for_can_be_asked_by_others(lock: Path) -> None:
+    assert who(lock) is None
+    with exclusive(lock, doing="training"):
+        assert who(lock) == Holder(os.getpid(), "training")
+    with exclusive(lock):
+        assert who(lock) == Holder(os.getpid(), "")
+    assert who(lock) is None
 
 
 def test_a_killed_holder_holds_nothing(lock: Path, holder: subprocess.Popen[bytes]) -> None:

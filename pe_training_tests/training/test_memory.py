@@ -11,7 +11,7 @@ import pytest
 
 from pe_training.settings import SAMPLES
 from pe_training.training.events import events
-from pe_training.training.memory import is_out_of_memory, micro_of, smaller_micro
+from pe_training.training.memory import is_out_of_memory, micro_of, same_until, smaller_micro
 from pe_training_tests.training.runs import Prepared, manifest_with, prepare_run
 
 SMOKE = (SAMPLES / "manifests" / "smoke.yaml").read_text(encoding="utf-8")
@@ -57,11 +57,18 @@ def _limit(pid: int, *, spare_bytes: int) -> None:
 def test_parts_are_halved_to_what_divides_the_share_until_there_is_one() -> None:
     spec = manifest_with(SMOKE, ("micro_batch_size: 2", "micro_batch_size: 12"), ("batch_size: 4", "batch_size: 24"))
     happened = []
-    while (size := smaller_micro(spec, happened)) is not None:
+    while (size := smaller_micro(spec, happened, step=0)) is not None:
         happened.append(("", "out_of_memory", {"micro": size}))
     assert [body["micro"] for _, _, body in happened] == [6, 3, 1]
-    assert micro_of(spec, happened) == 1
-    assert micro_of(spec, [("", "started", {})]) == 12
+    assert micro_of(spec, happened, step=0) == 1
+    assert micro_of(spec, [("", "started", {})], step=0) == 12
+
+
+def test_a_size_holds_from_the_state_on_that_training_went_back_to() -> None:
+    spec = manifest_with(SMOKE, ("micro_batch_size: 2", "micro_batch_size: 12"), ("batch_size: 4", "batch_size: 24"))
+    happened = [("", "out_of_memory", {"micro": size, "from_step": begins}) for begins, size in ((8, 6), (16, 3), (4, 6))]
+    taken = [(micro_of(spec, happened, step=step), same_until(spec, happened, step=step)) for step in (0, 3, 4, 8, 15, 16, 29)]
+    assert taken == [(12, 4), (12, 4), (6, 16), (6, 16), (6, 16), (3, 30), (3, 30)]
 
 
 def test_only_what_says_so_counts_as_out_of_memory() -> None:

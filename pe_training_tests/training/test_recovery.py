@@ -6,17 +6,24 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pe_training.core.errors import Kind
+from pe_training.manifests.record import ResolvedManifest
+from pe_training.training.events import events
 from pe_training.training.keeper import is_spike
-from pe_training.training.record import HISTORY_FILE
+from pe_training.training.memory import sizes
+from pe_training.training.record import HISTORY_FILE, TrainingRun
+from pe_training.training.reproduce import outcome_of
+from pe_training.training.reproduction import reproductions
 from pe_training.training.schedule import learning_rate_factor
+from pe_training.training.scratch import open_scratch
 from pe_training_tests.e2e.chain import pe, smoke_with
-from pe_training_tests.training.runs import prepare_run
+from pe_training_tests.training.runs import Prepared, prepare_run
 from pe_training_tests.training.steps import smoke
 
 pytestmark = pytest.mark.slow
@@ -71,11 +78,17 @@ sys.exit(__main__.main(sys.argv[1:]))
 SHORT = (("max_length: 768", "max_length: 128"), ("max_steps: 30", "max_steps: 12"), ("every_steps: 10", "every_steps: 3"))
 
 
-def history(home: Path, *changes: tuple[str, str], patch: str) -> list[dict[str, Any]]:
-    """Of a run to which something happens once."""
+def disturbed(home: Path, *changes: tuple[str, str], patch: str) -> Prepared:
+    """A run to which something happens once, at its end."""
     run = prepare_run(home, smoke(*SHORT, *changes))
     command = [sys.executable, "-c", PATCHED.format(patch=patch), run.run, run.manifest]
     assert subprocess.run(command, env=run.environment, stdin=subprocess.DEVNULL, timeout=300, check=False).returncode == 0, run.log
+    return run
+
+
+def history(home: Path, *changes: tuple[str, str], patch: str) -> list[dict[str, Any]]:
+    """Of such a run."""
+    run = disturbed(home, *changes, patch=patch)
     stored = next(file.digest for file in run.checkpoint.content_files if file.path == HISTORY_FILE)
     return [json.loads(line) for line in run.state.artifacts.get(stored).splitlines()]
 
@@ -117,3 +130,25 @@ def test_memory_that_runs_out_in_an_odd_step_leaves_every_step_its_own_batch(tmp
     undisturbed = history(tmp_path / "undisturbed", whole, patch="")
     halved = history(tmp_path / "halved", whole, patch="tasks.Task.training_step = out_of_memory")
     assert [line["loss"] for line in halved[1:]] == pytest.approx([line["loss"] for line in undisturbed[1:]], rel=1e-5)
+
+
+def test_a_run_that_went_on_in_smaller_parts_is_done_again_in_the_same_parts_to_the_bit(tmp_path: Path) -> None:
+    run = disturbed(tmp_path, ("micro_batch_size: 2", "micro_batch_size: 4"), patch="tasks.Task.training_step = out_of_memory")
+    assert sizes(events(run.state, run.run)) == [(3, 2)]
+    assert run.reproduce().wait(timeout=300) == 0, run.log
+    ((_, outcome),) = reproductions(run.state, run.run)
+    assert (outcome.ended, outcome.determinism) == ("finished", "bitwise")
+
+
+def test_a_reproduction_that_lacks_memory_says_so_and_nothing_about_the_run(tmp_path: Path) -> None:
+    run = prepare_run(tmp_path, smoke(*SHORT, ("micro_batch_size: 2", "micro_batch_size: 4")))
+    run.finish()
+    manifest = run.state.registry.get(run.manifest, ResolvedManifest)
+    scratch, its = open_scratch(tmp_path / "scratch", run.state.registry.get(run.run, TrainingRun), manifest, state=run.state)
+    again = replace(run, home=tmp_path / "scratch", manifest=its.id)
+    variables = again.environment | scratch.settings.child_environment()
+    command = [sys.executable, "-c", PATCHED.format(patch="tasks.Task.training_step = out_of_memory"), again.run, again.manifest]
+    assert subprocess.run(command, env=variables, stdin=subprocess.DEVNULL, timeout=300, check=False).returncode == 0, again.log
+    outcome = outcome_of(run.state.registry.get(run.run, TrainingRun), manifest, scratch=scratch, state=run.state)
+    assert outcome.determinism is None
+    assert "here memory was not enough for the run's parts (from step 3 on 2 at a time)" in outcome.ended
