@@ -21,6 +21,7 @@ from rich.console import Console
 from pe_training.manifests.schema import Manifest
 from pe_training.settings import SAMPLES
 from pe_training.storage.durable import TEMPORARY_PREFIX
+from pe_training.training.events import events
 from pe_training.training.packing import unpack
 from pe_training.training.states import StateStore
 from pe_training_tests.faults.nursery import Nursery
@@ -41,11 +42,20 @@ def kind_of_run(task: str, *, workers: int, ranks: int) -> Manifest:
     return manifest_with(SMOKE, *OFTEN, *changes, ("target: local,", f"target: local, workers: {workers}, devices: {ranks},"))
 
 
+def eventful_run(task: str, *, workers: int) -> Manifest:
+    """The same, to be trained in an eventful nursery: it goes back once, and goes on in smaller parts once."""
+    changes = CLASSIFIER if task == "text_classification" else ()
+    recovery = ("evaluation:", "recovery: {on_spike: rollback}\nevaluation:")
+    whole = ("micro_batch_size: 2", "micro_batch_size: 4")
+    return manifest_with(SMOKE, *OFTEN, *changes, recovery, whole, ("target: local,", f"target: local, workers: {workers},"))
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a run left behind that an uninterrupted one must equal to the bit."""
 
     checkpoint: str  # its id: weights, losses, files, history
+    events: tuple[tuple[str, str], ...]  # what changed its course
     optimizer: tuple[bytes, ...]
     schedule: str
 
@@ -56,7 +66,8 @@ class Outcome:
         last = unpack(run.state.artifacts.get(states.saved()[0][1]))
         tensors: list[bytes] = []
         _collect(last["optimizer_states"], tensors)
-        return cls(run.checkpoint.id, tuple(tensors), repr(last["lr_schedulers"]))
+        course = tuple((kind, repr(body)) for _, kind, body in events(run.state, run.run) if kind in {"rollback", "out_of_memory"})
+        return cls(run.checkpoint.id, course, tuple(tensors), repr(last["lr_schedulers"]))
 
 
 def _collect(node: Any, into: list[bytes]) -> None:
@@ -161,6 +172,13 @@ def main() -> None:
                         found = sweep(spec, kills=wanted.kills, folder=Path(folder), nursery=nursery, seed=wanted.seed)
                     took = f"in {time.monotonic() - began:.0f} s"
                     console.print(f"{task}, {workers} workers, {ranks} ranks: {found} {took}: the same bits every time")
+    with Nursery(eventful=True) as nursery:
+        for task in ("causal_lm", "text_classification"):
+            for workers in (0, 2):
+                with tempfile.TemporaryDirectory() as folder:
+                    spec = eventful_run(task, workers=workers)
+                    found = sweep(spec, kills=wanted.kills, folder=Path(folder), nursery=nursery, seed=wanted.seed)
+                console.print(f"{task}, {workers} workers, a rollback and a lack of memory: {found}: the same bits every time")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Starts training processes in a third of a second: torch is imported once, and each process is a fork that has done nothing yet.
 
 ``python -m pe_training_tests.faults.nursery`` reads ``HOME RUN MANIFEST`` lines and answers each with the pid of a process that is what
-``python -m pe_training.training RUN MANIFEST`` would be, then, when it has ended, with its exit code (negative: the signal).
+``python -m pe_training.training RUN MANIFEST`` would be, then, when it has ended, with its exit code (negative: the signal). In an
+eventful nursery every process meets a loss that is no number and a lack of memory, at the same steps however often it begins anew.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 import traceback
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from pe_training_tests.training.runs import Prepared
 
@@ -20,11 +21,19 @@ from pe_training_tests.training.runs import Prepared
 class Nursery:
     """The caller's end."""
 
+    def __init__(self, *, eventful: bool = False) -> None:
+        self._options = ["--eventful"] if eventful else []
+
     def __enter__(self) -> Self:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("PE_", "DAGSTER_"))}
         environment |= {"HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            [sys.executable, "-m", __name__, *self._options],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
         )
         assert self._line() == "ready"
         return self
@@ -52,6 +61,8 @@ def _main() -> None:
     from pe_training.training.__main__ import train
     from pe_training.training.process import run_process
 
+    if "--eventful" in sys.argv:
+        _provoke()
     _say("ready")
     for line in sys.stdin:
         home, run, manifest = line.split()
@@ -68,6 +79,21 @@ def _main() -> None:
                 os._exit(code)
         _say(pid)
         _say(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+def _provoke() -> None:
+    """No number in the step after the fifth until a rollback has passed over its data; no memory for the tenth but in smaller parts."""
+    from pe_training.training import tasks
+
+    whole = tasks.Task.training_step
+
+    def training_step(self: Any, batch: Any, batch_idx: int) -> Any:
+        if self.global_step == 9 and self._accumulation == 1:
+            raise RuntimeError("out of memory")
+        loss = whole(self, batch, batch_idx)
+        return loss * float("nan") if self.global_step == 5 and not self._slowdowns else loss
+
+    tasks.Task.training_step = training_step  # type: ignore[method-assign]
 
 
 def _say(word: object) -> None:
