@@ -94,6 +94,8 @@ def execute(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed:
 def _execute(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed: Feed, here: Place) -> Checkpoint:
     job = _prepare(run, manifest, state=state, feed=feed, here=here)
     if here.leads:
+        for step in job.states.drop_damaged():
+            feed.emit("note", text=f"the saved state of step {step} is damaged or gone: training goes on from one before it")
         noted = {"manifest": manifest.id, "environment": environment(state.settings).content()}
         record_event(state, run.id, "started" if job.states.newest_intact() is None else "resumed", noted)
     status = "failed"

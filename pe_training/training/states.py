@@ -93,6 +93,16 @@ class StateStore(CheckpointIO):
                 return step
         return None
 
+    def drop_damaged(self) -> list[int]:
+        """Forget the states after the newest intact one, and return their steps.
+
+        Each would count as the one to keep, and so drive out what is saved while training comes by its step again.
+        """
+        intact = self.newest_intact()
+        damaged = [step for step, _ in self.saved() if intact is None or step > intact]
+        self._forget(damaged)
+        return damaged
+
     def rewind(self) -> int:
         """Drop what was saved after the newest intact state that every run of the recipe has, and return its step; 0 if there is none.
 

@@ -15,6 +15,7 @@ import pytest
 from pe_training.core.errors import Kind
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.training.events import events
+from pe_training.training.feed import read_feed
 from pe_training.training.keeper import is_spike
 from pe_training.training.memory import sizes
 from pe_training.training.record import HISTORY_FILE, TrainingRun
@@ -22,9 +23,12 @@ from pe_training.training.reproduce import outcome_of
 from pe_training.training.reproduction import reproductions
 from pe_training.training.schedule import learning_rate_factor
 from pe_training.training.scratch import open_scratch
+from pe_training.training.states import StateStore
 from pe_training_tests.e2e.chain import pe, smoke_with
 from pe_training_tests.training.runs import Prepared, prepare_run
 from pe_training_tests.training.steps import smoke
+from pe_training_tests.training.test_ranks import wait_for_step
+from pe_training_tests.training.test_states import damage
 
 pytestmark = pytest.mark.slow
 WILD = ("learning_rate: 3.0e-3", "learning_rate: 0.9")
@@ -152,3 +156,27 @@ def test_a_reproduction_that_lacks_memory_says_so_and_nothing_about_the_run(tmp_
     outcome = outcome_of(run.state.registry.get(run.run, TrainingRun), manifest, scratch=scratch, state=run.state)
     assert outcome.determinism is None
     assert "here memory was not enough for the run's parts (from step 3 on 2 at a time)" in outcome.ended
+
+
+def test_a_run_whose_only_state_is_damaged_begins_again_says_so_and_ends_with_the_same_model(tmp_path: Path) -> None:
+    one = ("keep_last: 2", "keep_last: 1")
+    whole = prepare_run(tmp_path / "whole", smoke(*SHORT, one)).finish()
+    run = prepare_run(tmp_path / "damaged", smoke(*SHORT, one))
+    feed, notes = run.home / "runs" / run.run / "progress.jsonl", []
+    for step in (7, 4):  # the second kill comes before the step whose state was damaged
+        process = run.start()
+        wait_for_step(run, step)
+        process.kill()
+        process.wait()
+        notes += notes_in(feed)
+        for _, digest in StateStore(run.run, keep_last=1, state=run.state).saved():
+            damage(run.state, digest)
+    assert run.finish().id == whole.id
+    assert [note.partition(" is ")[0] for note in notes + notes_in(feed)] == ["the saved state of step 6", "the saved state of step 3"]
+
+
+def notes_in(feed: Path) -> list[str]:
+    """What the processes told since this was last asked."""
+    found = [event["text"] for _, event in read_feed(feed) if event["event"] == "note"]
+    feed.unlink()
+    return found

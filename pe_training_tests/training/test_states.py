@@ -60,16 +60,34 @@ def test_what_a_stop_or_a_clock_saved_is_no_place_to_go_back_to_and_never_drives
     assert [step for step, _ in store.saved()] == [10]
 
 
+def damage(state: State, digest: str) -> None:
+    """Flip a bit of a stored state."""
+    path = state.artifacts.local_path(digest)
+    path.chmod(0o644)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+
+
+def test_a_damaged_state_does_not_drive_out_what_is_saved_on_the_way_back_to_it(state: State) -> None:
+    store = StateStore(RUN, keep_last=1, every_steps=10, state=state)
+    for step in (0, 10, 20):
+        store.save_checkpoint({"step": step, "w": torch.ones(4)}, str(step))
+    store.settle()
+    damage(state, dict(store.saved())[20])
+    assert store.newest_intact() is None
+    assert store.drop_damaged() == [20]
+    store.save_checkpoint({"step": 0, "w": torch.ones(4)}, "0")
+    store.settle()
+    assert (store.newest_intact(), store.drop_damaged()) == (0, [])
+
+
 def test_a_damaged_newest_state_is_passed_over_for_the_one_before(state: State) -> None:
     store = StateStore(RUN, keep_last=3, state=state)
     for step in (10, 20):
         store.save_checkpoint({"step": step, "w": torch.ones(4)}, str(step))
     store.settle()
-    damaged = state.artifacts.local_path(dict(store.saved())[20])
-    damaged.chmod(0o644)
-    data = bytearray(damaged.read_bytes())
-    data[-1] ^= 1
-    damaged.write_bytes(bytes(data))
+    damage(state, dict(store.saved())[20])
     assert store.newest_intact() == 10
     with pytest.raises(PeError, match="does not match its digest"):
         store.load_checkpoint("20")
