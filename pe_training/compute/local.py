@@ -28,7 +28,7 @@ from dagster import (
 
 from pe_training.compute.attempts import CancelledError
 from pe_training.compute.watch import Watch
-from pe_training.core.errors import Kind, PeError
+from pe_training.core.errors import PeError
 from pe_training.costs.ledger import Step, settle
 from pe_training.costs.rates import load_rates
 from pe_training.manifests.schema import Compute
@@ -36,7 +36,7 @@ from pe_training.settings import QUIET, inherited
 from pe_training.storage.locks import Holder, holder
 from pe_training.storage.state import State
 from pe_training.training.feed import FEED_FILE
-from pe_training.training.process import LOG_FILE
+from pe_training.training.process import LOG_FILE, died
 
 SAVE_GRACE_S = 180.0
 POLL_S = 0.2
@@ -100,7 +100,7 @@ class _Job:
 
     def failure(self, code: int) -> PeError:
         """What it ended with."""
-        error = self.lost or self.watch.error or _died(code, step=self.step, log=self.log)
+        error = self.lost or self.watch.error or died(code, what=self.step, log=self.log)
         return CancelledError(error.kind, error.message, where=error.where, hint=error.hint) if self.cancelled else error
 
     def run(self, command: Sequence[str], *, context: AssetExecutionContext, environment: Mapping[str, str]) -> int:
@@ -161,15 +161,3 @@ def _kill_all(pid: int) -> None:
 def _environment(state: State) -> dict[str, str]:
     """Only what the work needs: no stray ``WANDB_*`` or ``PYTHON*`` of the caller can change a run."""
     return _NEIGHBOURLY | inherited() | QUIET | state.settings.child_environment()
-
-
-def _died(code: int, *, step: str, log: str) -> PeError:
-    if code < 0:
-        name = signal.Signals(-code).name
-        hint = "run the same command again: it continues from the last saved state"
-        if name == "SIGKILL":
-            hint += "; if it happens again, the machine may be out of memory"
-        return PeError(Kind.INFRASTRUCTURE, f"{step} was killed by {name}", where=log, hint=hint)
-    return PeError(
-        Kind.INFRASTRUCTURE, f"{step} ended with exit code {code} and gave no reason", where=log, hint="that log has the details"
-    )

@@ -113,7 +113,7 @@ def _converted(gguf: Path, pin: BaseModelPin, settings: Settings) -> Path:
     """The dequantised copy of a GGUF file, made once per pin and transformers version."""
     name = f"{pin.pin.removeprefix('sha256:')[:32]}-transformers-{transformers.__version__}"
     folder = settings.root / "cache" / "models" / name
-    with exclusive(settings.root / "locks" / f"model-{name[:32]}.lock"):
+    with exclusive(folder.with_suffix(".lock")):  # beside it, since several homes may share the folder
         if not _intact(folder):
             _convert(gguf, folder)
     return folder

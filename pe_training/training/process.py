@@ -92,6 +92,22 @@ def _named(error: Exception, *, log: Path) -> PeError:
     return PeError(Kind.INFRASTRUCTURE, message, where=str(log), hint="that log has the details")
 
 
+def died(code: int, *, what: str, log: str) -> PeError:
+    """How a process ended that could not say it itself: a negative ``code`` is the signal that ended it.
+
+    One that is asked to stop before it listens has done nothing that it could save, and was stopped all the same.
+    """
+    again = "run the same command again: it continues from the last saved state"
+    if -code in {signal.SIGTERM, signal.SIGINT}:
+        return PeError(Kind.STOPPED, f"{what} was stopped by {signal.Signals(-code).name}", hint=again)
+    if code < 0:
+        hint = f"{again}; if it happens again, the machine may be out of memory" if -code == signal.SIGKILL else again
+        return PeError(Kind.INFRASTRUCTURE, f"{what} was killed by {signal.Signals(-code).name}", where=log, hint=hint)
+    return PeError(
+        Kind.INFRASTRUCTURE, f"{what} ended with exit code {code} and gave no reason", where=log, hint="that log has the details"
+    )
+
+
 class PipedFeed(Feed):
     """A feed whose milestones also reach Dagster's event log."""
 

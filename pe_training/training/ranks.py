@@ -24,7 +24,7 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.settings import environment_of_a_part, inherited
 from pe_training.storage.state import State
 from pe_training.training.feed import FEED_FILE, Feed, read_feed
-from pe_training.training.process import LOG_FILE, rank_folder
+from pe_training.training.process import LOG_FILE, died, rank_folder
 
 Answer = TypeVar("Answer")
 _VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -74,7 +74,10 @@ def launch(arguments: Sequence[str], *, ranks: int, state: State, feed: Feed) ->
     feeds = [_Listener(rank_folder(folder, rank)) for rank in range(ranks)]
     with _children(arguments, ranks=ranks) as children, _passed_on(children):
         codes = _wait(children, feeds, feed)
-    errors = {rank: feeds[rank].error or _died(rank, code, log=str(rank_folder(folder, rank) / LOG_FILE)) for rank, code in codes.items()}
+    errors = {
+        rank: feeds[rank].error or died(code, what=f"rank {rank} of the training", log=str(rank_folder(folder, rank) / LOG_FILE))
+        for rank, code in codes.items()
+    }
     if errors:
         raise min(errors.items(), key=lambda found: (codes[found[0]] > 0, found[1].kind is Kind.INFRASTRUCTURE, found[0]))[1]
 
@@ -171,9 +174,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _died(rank: int, code: int, *, log: str) -> PeError:
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code} and gave no reason"
-    hint = "the other ranks were stopped; run the same command again: it continues from the last saved state"
-    return PeError(Kind.INFRASTRUCTURE, f"rank {rank} of the training {how}", where=log, hint=hint)

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -52,13 +52,14 @@ def reproduce(work: Work) -> None:
     """Do the run again and keep the outcome. Raises refused, the error of a training that failed, or stopped."""
     asked = _arguments(work.arguments)
     state, feed = work.state, work.feed
-    with exclusive(state.settings.root / "locks" / f"{asked.run}.lock", busy=f"the training run {asked.run} is under way"):
+    with exclusive(_lock(state, asked.run), busy=f"the training run {asked.run} is under way"):
         run, manifest = state.registry.get(asked.run, TrainingRun), state.registry.get(asked.manifest, ResolvedManifest)
         require_reproducible(run, manifest, state=state)
         if not asked.anyway:
             require_same_class(state, run)
         rates = load_rates(state.settings.rates_file)
-        with settling(state, subject=run.id, step="reproduction", instance=manifest.spec.compute.instance, rates=rates):
+        with settling(state, subject=run.id, step="reproduction", instance=manifest.spec.compute.instance, rates=rates), _stopping():
+            _clear_after_the_dead(state)
             folder = state.settings.run_folder(run.id) / "reproduction"
             scratch, its = open_scratch(folder, run, manifest, state=state)
             try:
@@ -68,10 +69,27 @@ def reproduce(work: Work) -> None:
                 keep(state, run.id, outcome)
             finally:  # of one that failed, the log is wanted and the states are not
                 scratch.registry.close()
-                for large in ("artifacts", "cache"):
-                    shutil.rmtree(folder / large, ignore_errors=True)
+                _clear(folder)
             shutil.rmtree(folder)
     feed.emit("done", identical=outcome.identical, determinism=outcome.determinism)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what is large in a scratch home; the log stays."""
+    for large in ("artifacts", "cache"):
+        shutil.rmtree(folder / large, ignore_errors=True)
+
+
+def _clear_after_the_dead(state: State) -> None:
+    """A reproduction that was killed could not tidy up behind itself; whoever holds its run's lock is alive."""
+    for left in state.settings.root.glob("runs/*/reproduction/artifacts"):
+        folder = left.parent
+        with suppress(PeError), exclusive(_lock(state, folder.parent.name), busy="it is alive", patience_s=0):
+            _clear(folder)
+
+
+def _lock(state: State, run_id: str) -> Path:
+    return state.settings.root / "locks" / f"{run_id}.lock"
 
 
 def require_reproducible(run: TrainingRun, manifest: ResolvedManifest, *, state: State) -> None:
@@ -89,7 +107,7 @@ def train_again(run: TrainingRun, manifest: ResolvedManifest, *, scratch: State,
     """Train in the scratch home to the end, or until ``steps`` are done. Returns divergence, which is an outcome; raises other errors."""
     said = scratch.settings.run_folder(run.id) / FEED_FILE
     command = [sys.executable, "-m", "pe_training.training", run.id, manifest.id]
-    with _stopping(), _child(command, environment_of_a_part() | scratch.settings.child_environment()) as child:
+    with _child(command, environment_of_a_part() | scratch.settings.child_environment()) as child:
         error, enough = _listen(child, said, feed=feed, steps=steps)
     if child.returncode == 0 or (enough and error is not None and error.kind is Kind.STOPPED):
         return None
@@ -187,16 +205,20 @@ def _child(command: Sequence[str], variables: dict[str, str]) -> Iterator[subpro
 
 @contextmanager
 def _stopping() -> Iterator[None]:
-    """While inside, SIGTERM and SIGINT end the reproduction by name."""
+    """While inside, SIGTERM and SIGINT end the reproduction by name; a second one waits for the first."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
+        for other in before:
+            signal.signal(other, signal.SIG_IGN)
         raise PeError(
             Kind.STOPPED,
             f"the reproduction was stopped by {signal.Signals(number).name}",
             hint="nothing is recorded; it can be asked for again",
         )
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in before:
+        signal.signal(number, stop)
     try:
         yield
     finally:

@@ -38,6 +38,10 @@ def open_scratch(folder: Path, run: TrainingRun, manifest: ResolvedManifest, *, 
             signing_key=None,  # nobody vouches for what is only compared
         )
     )
+    models, shared = folder / "cache" / "models", state.settings.root / "cache" / "models"  # converted once for all
+    for made in (models.parent, shared):
+        made.mkdir(parents=True, exist_ok=True)
+    models.symlink_to(shared, target_is_directory=True)
     _copy(_ancestors(run.id, manifest.id, state=state), run.id, source=state, target=scratch)
     spec = manifest.spec
     quiet = spec.model_copy(update={"tracking": Tracking(), "compute": spec.compute.model_copy(update={"max_hours": LONGEST_HOURS})})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -12,7 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from pe_training_tests.e2e.chain import Ended, environment, pe, smoke_with, start, training_process, wait_for_step
+from pe_training_tests.e2e.chain import (
+    SMOKE,
+    Ended,
+    environment,
+    pe,
+    smoke_with,
+    start,
+    training_process,
+    training_processes,
+    wait_for_step,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -87,3 +98,18 @@ def test_what_a_person_must_mend_is_not_tried_again(tmp_path: Path) -> None:
     result = pe("run", path, "--json", home=tmp_path / "home")
     assert result.json["error"]["kind"] == "divergence"
     assert happened(tmp_path / "home") == ["started", "failed"]
+
+
+def test_a_worker_that_is_stopped_before_it_has_begun_was_stopped_and_did_not_fail(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    process = start("run", SMOKE, "--json", home=home)
+    deadline = time.monotonic() + 120
+    while not (workers := training_processes(home)):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(workers[0], signal.SIGTERM)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 3, stderr
+    error = json.loads(stdout)["error"]
+    assert (error["kind"], error["message"]) == ("stopped", "training was stopped by SIGTERM")
+    assert "retried" not in happened(home)

@@ -122,3 +122,17 @@ def test_ranks_roll_back_together_and_give_up_together(tmp_path: Path) -> None:
     assert errors[-1]["kind"] == "divergence"
     assert errors[-1]["message"].endswith("after 1 rollbacks")
     assert list(run.happened()) == ["started", "rollback", "failed"]
+
+
+def test_ranks_that_are_stopped_before_they_have_begun_were_stopped_and_did_not_fail(tmp_path: Path) -> None:
+    run = prepare_run(tmp_path, manifest_with(SMOKE, TWO))
+    process = run.start()
+    deadline = time.monotonic() + 60
+    while len(ranks_of(run)) < 2:
+        assert time.monotonic() < deadline, run.log
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 3, run.log
+    errors = [event["error"] for _, event in read_feed(run.home / "runs" / run.run / "progress.jsonl") if event["event"] == "error"]
+    assert errors[-1]["kind"] == "stopped"
+    assert ranks_of(run) == []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,8 +29,10 @@ from pe_training.lineage.trace import trace_up
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.settings import SAMPLES
 from pe_training.storage import tables as t
+from pe_training.storage.locks import exclusive
 from pe_training.training.compare import Comparison
 from pe_training.training.events import attempts, events
+from pe_training.training.feed import read_feed
 from pe_training.training.record import TRACE_FILE, Checkpoint, TrainingRun
 from pe_training.training.reproduce import require_reproducible
 from pe_training.training.reproduction import (
@@ -226,6 +230,42 @@ def test_killing_a_reproduction_leaves_no_training_behind_and_records_nothing(ru
     process.send_signal(signal.SIGKILL)
     process.wait()
     child.wait(timeout=20)
+    assert reproductions(run.state, run.run) == []
+
+
+def test_what_a_killed_reproduction_left_is_cleared_by_the_next_but_not_what_a_living_one_uses(run: Prepared) -> None:
+    dead, alive = (run.home / "runs" / f"run_{name * 32}" / "reproduction" for name in "de")
+    for folder in (dead, alive):
+        (folder / "artifacts").mkdir(parents=True)
+        (folder / "runs").mkdir()
+    with exclusive(run.home / "locks" / f"{alive.parent.name}.lock"):
+        outcome_of(run)
+    assert [path.name for path in dead.iterdir()] == ["runs"]
+    assert {path.name for path in alive.iterdir()} == {"artifacts", "runs"}
+
+
+STOPPED = """
+import os, signal, sys
+from pe_training.training import reproduce
+from pe_training.training.process import run_process
+
+def stopped(*given, whole=reproduce.{name}, **named):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return whole(*given, **named)
+
+reproduce.{name} = stopped
+sys.exit(run_process(sys.argv[1:], work=reproduce.reproduce))
+"""
+
+
+@pytest.mark.parametrize("name", ["open_scratch", "compare"])
+def test_a_reproduction_that_is_stopped_before_or_behind_its_training_says_so_and_is_settled(run: Prepared, name: str) -> None:
+    command = [sys.executable, "-c", STOPPED.format(name=name), run.run, run.manifest]
+    assert subprocess.run(command, env=run.environment, check=False, timeout=300).returncode == 3, run.log
+    said = [event for _, event in read_feed(run.home / "runs" / run.run / "progress.jsonl")]
+    assert said[-1]["error"]["kind"] == "stopped"
+    assert said[-1]["error"]["message"] == "the reproduction was stopped by SIGTERM"
+    assert [charge.step for charge in ledger(run.state, subject=run.run)] == ["reproduction", "training"]
     assert reproductions(run.state, run.run) == []
 
 
