@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from pe_training.core.config import parse_config
+from pe_training.manifests.schema import Manifest
 from pe_training_tests.e2e.chain import SMOKE, pe
 from pe_training_tests.storage.test_signatures import key_pair
+from pe_training_tests.training.runs import prepare_run
 
 pytestmark = pytest.mark.slow
 
@@ -64,8 +67,9 @@ def test_a_home_with_a_key_signs_what_it_trains_and_only_signed_parents_are_gone
     home = tmp_path / "home"
     secret, public = key_pair(tmp_path / "keys", "ours")
     keys = {"PE_TRUSTED_KEYS": str(public), "PE_SIGNING_KEY": str(secret)}
-    first = pe("run", SMOKE, "--json", home=home, **keys)
-    checkpoint = first.json["checkpoint"]
+    run = prepare_run(home, parse_config(SMOKE.read_text(), Manifest, name=SMOKE.name))
+    assert subprocess.run(run.command, env=run.environment | keys, check=False, timeout=300).returncode == 0, run.log
+    checkpoint = run.checkpoint.id
     files = pe("show", checkpoint, "--json", home=home).json["files"]
     assert [file["path"].partition("/")[0] for file in files].count("signatures") == 1
     assert pe("verify", checkpoint, home=home, **keys).code == 0
