@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from pe_training.manifests.schema import Manifest
 from pe_training.settings import SAMPLES, Settings
 from pe_training.storage.state import State
 from pe_training.training.events import events
+from pe_training.training.feed import read_feed
 from pe_training.training.identity import plan_run
 from pe_training.training.record import Checkpoint
+from pe_training.training.states import StateStore
 
 RELEASE = SAMPLES / "releases" / "sample-dialogues" / "v2026-11-23"
 
@@ -70,6 +73,22 @@ class Prepared:
     def complete(self) -> bool:
         """Whether it has ended with a checkpoint."""
         return self.state.registry.answer(self.run, Checkpoint) is not None
+
+    def wait_for_step(self, step: int) -> None:
+        """Return once a step is done. Its state may not be durable yet: that is written beside training."""
+        feed = self.home / "runs" / self.run / "progress.jsonl"
+        self._wait(lambda: any(event["event"] == "train" and event["step"] >= step for _, event in read_feed(feed)))
+
+    def wait_for_state(self, step: int, *, but: Container[str] = ()) -> None:
+        """Return once the state of a step, or of a later one, is durable; digests in ``but`` do not count."""
+        states = StateStore(self.run, keep_last=1, state=self.state)
+        self._wait(lambda: any(at >= step and digest not in but for at, digest in states.saved()))
+
+    def _wait(self, happened: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 120
+        while not happened():
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.02)
 
     @property
     def log(self) -> str:

@@ -43,17 +43,6 @@ def ranks_of(run: Prepared) -> list[int]:
     return [found[rank] for rank in sorted(found)]
 
 
-def wait_for_step(run: Prepared, step: int) -> None:
-    """Return once a step is done."""
-    feed = run.home / "runs" / run.run / "progress.jsonl"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if any(event["event"] == "train" and event["step"] >= step for _, event in read_feed(feed)):
-            return
-        time.sleep(0.02)
-    raise AssertionError(run.log)
-
-
 @pytest.mark.parametrize("place", [{"RANK": "0"}, {"RANK": "first", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}])
 def test_a_rank_that_does_not_know_its_place_is_told_so(place: dict[str, str], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pe_training.training.rank", "run_0", "mf_0"]
@@ -79,7 +68,7 @@ def test_two_ranks_learn_what_one_process_learns(two: Prepared, tmp_path: Path) 
 def test_a_rank_that_is_killed_ends_both_by_name_and_the_run_goes_on_to_the_same_bits(two: Prepared, tmp_path: Path, victim: int) -> None:
     run = prepare_run(tmp_path, manifest_with(SMOKE, TWO))
     process = run.start()
-    wait_for_step(run, 12)
+    run.wait_for_step(12)
     ranks = ranks_of(run)
     os.kill(ranks[victim], signal.SIGKILL)
     assert process.wait(timeout=60) == 3
@@ -92,7 +81,7 @@ def test_a_rank_that_is_killed_ends_both_by_name_and_the_run_goes_on_to_the_same
 def test_ranks_do_not_outlive_the_process_that_started_them(two: Prepared, tmp_path: Path) -> None:
     run = prepare_run(tmp_path, manifest_with(SMOKE, TWO))
     process = run.start()
-    wait_for_step(run, 12)
+    run.wait_for_step(12)
     process.kill()
     process.wait()
     deadline = time.monotonic() + 10
@@ -105,7 +94,7 @@ def test_ranks_do_not_outlive_the_process_that_started_them(two: Prepared, tmp_p
 def test_a_request_to_stop_saves_once_for_both(two: Prepared, tmp_path: Path) -> None:
     run = prepare_run(tmp_path, manifest_with(SMOKE, TWO))
     process = run.start()
-    wait_for_step(run, 12)
+    run.wait_for_step(12)
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=120) == 3
     assert list(run.happened()) == ["started", "stopped"]

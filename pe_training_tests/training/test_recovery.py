@@ -27,7 +27,6 @@ from pe_training.training.states import StateStore
 from pe_training_tests.e2e.chain import pe, smoke_with
 from pe_training_tests.training.runs import Prepared, prepare_run
 from pe_training_tests.training.steps import smoke
-from pe_training_tests.training.test_ranks import wait_for_step
 from pe_training_tests.training.test_states import damage
 
 pytestmark = pytest.mark.slow
@@ -162,17 +161,20 @@ def test_a_run_whose_only_state_is_damaged_begins_again_says_so_and_ends_with_th
     one = ("keep_last: 2", "keep_last: 1")
     whole = prepare_run(tmp_path / "whole", smoke(*SHORT, one)).finish()
     run = prepare_run(tmp_path / "damaged", smoke(*SHORT, one))
-    feed, notes = run.home / "runs" / run.run / "progress.jsonl", []
-    for step in (7, 4):  # the second kill comes before the step whose state was damaged
+    feed = run.home / "runs" / run.run / "progress.jsonl"
+    notes: list[str] = []
+    damaged: dict[str, str] = {}
+    for step in (6, 3):  # the second kill comes before the step whose state was damaged
         process = run.start()
-        wait_for_step(run, step)
+        run.wait_for_state(step, but=damaged)
         process.kill()
         process.wait()
         notes += notes_in(feed)
-        for _, digest in StateStore(run.run, keep_last=1, state=run.state).saved():
+        for at, digest in StateStore(run.run, keep_last=1, state=run.state).saved():
             damage(run.state, digest)
+            damaged[digest] = f"the saved state of step {at}"
     assert run.finish().id == whole.id
-    assert [note.partition(" is ")[0] for note in notes + notes_in(feed)] == ["the saved state of step 6", "the saved state of step 3"]
+    assert [note.partition(" is ")[0] for note in notes + notes_in(feed)] == list(damaged.values())
 
 
 def notes_in(feed: Path) -> list[str]:
