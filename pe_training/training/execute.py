@@ -163,6 +163,8 @@ def _attempt(job: _Job) -> Checkpoint | None:
         num_sanity_val_steps=0, limit_val_batches=0, deterministic=True, use_distributed_sampler=False,
         default_root_dir=job.state.settings.run_folder(job.run.id), **_strategy(job),
     )  # fmt: skip
+    # Lightning's own SIGTERM handler would end with exit code 0, and calls the other ranks from wherever it interrupts.
+    setattr(trainer._signal_connector, "register_signal_handlers", lambda: None)  # noqa: B010
     windows = Windows(
         order=job.data.order, collate=job.data.collate, targets=job.data.targets, tokens=job.data.tokens, lengths=job.data.lengths,
         sides=job.data.sides, batch_size=h.batch_size, micro=job.micro, rank=job.place.rank, ranks=job.place.ranks, skips=tuple(job.skips),

@@ -89,7 +89,6 @@ class Keeper(lightning.Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Measure the untrained start, once in a run's life."""
         self._gradients = Gradients(pl_module)  # now that a strategy may have shared them out
-        self._stops.listen()  # again: Lightning has put its own SIGTERM handler in front, which ends with exit code 0
         self._step, self._saved_at = trainer.global_step, time.monotonic()
         self._pace = Pace(total=self._spec.hyperparameters.max_steps, done=self._step)
         self._states.best = self.best.step if self.best else None

@@ -72,8 +72,10 @@ def launch(arguments: Sequence[str], *, ranks: int, state: State, feed: Feed) ->
     """Run all ranks to their end. Raises the :class:`PeError` of the one that is the cause; then none is left running."""
     folder = state.settings.run_folder(arguments[0])
     feeds = [_Listener(rank_folder(folder, rank)) for rank in range(ranks)]
-    with _children(arguments, ranks=ranks) as children, _passed_on(children):
-        codes = _wait(children, feeds, feed)
+    children: list[subprocess.Popen[bytes]] = []
+    with _listening() as requests, _ended(children):
+        _start(children, arguments, ranks=ranks)
+        codes = _wait(children, feeds, feed, requests=requests)
     errors = {
         rank: feeds[rank].error or died(code, what=f"rank {rank} of the training", log=str(rank_folder(folder, rank) / LOG_FILE))
         for rank, code in codes.items()
@@ -111,17 +113,21 @@ def from_leader(here: Place, ask: Callable[[], Answer]) -> Answer:
     return answer
 
 
-@contextmanager
-def _children(arguments: Sequence[str], *, ranks: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+def _start(children: list[subprocess.Popen[bytes]], arguments: Sequence[str], *, ranks: int) -> None:
+    """Start each rank, and add it to ``children`` at once."""
     port = _free_port()
-    children: list[subprocess.Popen[bytes]] = []
+    for rank in range(ranks):
+        values = (rank, rank, ranks, ranks, "127.0.0.1", port)
+        place = {name: str(value) for name, value in zip(_VARIABLES, values, strict=True)} | {LAUNCHER: str(os.getpid())}
+        command = [sys.executable, "-m", "pe_training.training.rank", *arguments]
+        children.append(subprocess.Popen(command, env=environment_of_a_part() | place, stdin=subprocess.DEVNULL))
+
+
+@contextmanager
+def _ended(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """None of them is left running behind this."""
     try:
-        for rank in range(ranks):
-            values = (rank, rank, ranks, ranks, "127.0.0.1", port)
-            place = {name: str(value) for name, value in zip(_VARIABLES, values, strict=True)} | {LAUNCHER: str(os.getpid())}
-            command = [sys.executable, "-m", "pe_training.training.rank", *arguments]
-            children.append(subprocess.Popen(command, env=environment_of_a_part() | place, stdin=subprocess.DEVNULL))
-        yield children
+        yield
     finally:
         for child in children:
             child.kill()
@@ -129,14 +135,21 @@ def _children(arguments: Sequence[str], *, ranks: int) -> Iterator[list[subproce
             child.wait()
 
 
-def _wait(children: Sequence[subprocess.Popen[bytes]], feeds: Sequence[_Listener], feed: Feed) -> dict[int, int]:
+def _wait(
+    children: Sequence[subprocess.Popen[bytes]], feeds: Sequence[_Listener], feed: Feed, *, requests: list[signal.Signals]
+) -> dict[int, int]:
     """Exit codes of the ranks that failed by themselves, once all have ended or the others had time to; empty if all did well.
 
-    One that was killed, or that names a reason, is the cause; that it lost its peer is what the others say.
+    A request to stop goes to every rank; they agree on the step at which they save. One that was killed, or that names a reason, is the
+    cause; that it lost its peer is what the others say.
     """
     failed: dict[int, int] = {}
     deadline = float("inf")
     while True:
+        while requests:
+            number = requests.pop()
+            for child in children:
+                child.send_signal(number)
         for event in feeds[0].news():
             if event["event"] != "alive":
                 feed.tell(event["event"], event)
@@ -154,17 +167,16 @@ def _wait(children: Sequence[subprocess.Popen[bytes]], feeds: Sequence[_Listener
 
 
 @contextmanager
-def _passed_on(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """While inside, a request to stop goes to every rank; they agree on the step at which they save."""
+def _listening() -> Iterator[list[signal.Signals]]:
+    """Requests to stop that came meanwhile: from before the first rank is started, or one could come between two and be lost."""
+    requests: list[signal.Signals] = []
 
-    def pass_on(number: int, _frame: FrameType | None) -> None:
-        for child in children:
-            if child.poll() is None:
-                child.send_signal(number)
+    def note(number: int, _frame: FrameType | None) -> None:
+        requests.append(signal.Signals(number))
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        yield requests
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,10 +79,10 @@ class Prepared:
         feed = self.home / "runs" / self.run / "progress.jsonl"
         self._wait(lambda: any(event["event"] == "train" and event["step"] >= step for _, event in read_feed(feed)))
 
-    def wait_for_state(self, step: int, *, but: Container[str] = ()) -> None:
-        """Return once the state of a step, or of a later one, is durable; digests in ``but`` do not count."""
+    def wait_for_state(self, step: int) -> None:
+        """Return once the state of a step, or of a later one, is durable."""
         states = StateStore(self.run, keep_last=1, state=self.state)
-        self._wait(lambda: any(at >= step and digest not in but for at, digest in states.saved()))
+        self._wait(lambda: any(at >= step for at, _ in states.saved()))
 
     def _wait(self, happened: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 120

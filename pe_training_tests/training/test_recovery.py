@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -53,10 +54,18 @@ def test_without_recovery_the_first_spike_ends_the_run(tmp_path: Path) -> None:
 
 
 PATCHED = """
-import sys
-from pe_training.training import __main__, keeper, tasks
+import os, signal, sys
+from pe_training.training import __main__, keeper, states, tasks
 
 happened = []
+
+def killed_behind(last, whole=states.StateStore._write):
+    def write(self, snapshot, step, best):
+        whole(self, snapshot, step, best)
+        if step == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step
+    states.StateStore._write = write
 
 def spike(self, loss):
     if self._step == 8 and not happened:
@@ -81,11 +90,16 @@ sys.exit(__main__.main(sys.argv[1:]))
 SHORT = (("max_length: 768", "max_length: 128"), ("max_steps: 30", "max_steps: 12"), ("every_steps: 10", "every_steps: 3"))
 
 
+def patched(run: Prepared, patch: str) -> int:
+    """The exit code of a run's process in which something happens."""
+    command = [sys.executable, "-c", PATCHED.format(patch=patch), run.run, run.manifest]
+    return subprocess.run(command, env=run.environment, stdin=subprocess.DEVNULL, timeout=300, check=False).returncode
+
+
 def disturbed(home: Path, *changes: tuple[str, str], patch: str) -> Prepared:
     """A run to which something happens once, at its end."""
     run = prepare_run(home, smoke(*SHORT, *changes))
-    command = [sys.executable, "-c", PATCHED.format(patch=patch), run.run, run.manifest]
-    assert subprocess.run(command, env=run.environment, stdin=subprocess.DEVNULL, timeout=300, check=False).returncode == 0, run.log
+    assert patched(run, patch) == 0, run.log
     return run
 
 
@@ -163,18 +177,14 @@ def test_a_run_whose_only_state_is_damaged_begins_again_says_so_and_ends_with_th
     run = prepare_run(tmp_path / "damaged", smoke(*SHORT, one))
     feed = run.home / "runs" / run.run / "progress.jsonl"
     notes: list[str] = []
-    damaged: dict[str, str] = {}
     for step in (6, 3):  # the second kill comes before the step whose state was damaged
-        process = run.start()
-        run.wait_for_state(step, but=damaged)
-        process.kill()
-        process.wait()
+        assert patched(run, f"killed_behind({step})") == -signal.SIGKILL, run.log
         notes += notes_in(feed)
-        for at, digest in StateStore(run.run, keep_last=1, state=run.state).saved():
-            damage(run.state, digest)
-            damaged[digest] = f"the saved state of step {at}"
+        ((at, digest),) = StateStore(run.run, keep_last=1, state=run.state).saved()
+        assert at == step
+        damage(run.state, digest)
     assert run.finish().id == whole.id
-    assert [note.partition(" is ")[0] for note in notes + notes_in(feed)] == list(damaged.values())
+    assert [note.partition(" is ")[0] for note in notes + notes_in(feed)] == ["the saved state of step 6", "the saved state of step 3"]
 
 
 def notes_in(feed: Path) -> list[str]:

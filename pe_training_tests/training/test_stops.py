@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,7 +15,10 @@ from pe_training.core.errors import Kind
 from pe_training.costs.rates import load_rates
 from pe_training.manifests.resolve import read_manifest
 from pe_training.settings import SAMPLES
+from pe_training.training.feed import FEED_FILE, read_feed
 from pe_training.training.stops import Stops
+from pe_training_tests.training.runs import prepare_run
+from pe_training_tests.training.test_recovery import SHORT, smoke
 
 
 class Clock:
@@ -73,3 +78,27 @@ def test_a_signal_asks_to_stop_after_the_step(clock: Clock, number: signal.Signa
             signal.signal(n, handler)
     assert reason is not None
     assert reason.message == f"training was stopped by {number.name}"
+
+
+STOPPED_AS_LIGHTNING_BEGINS = """
+import os, signal, sys
+from lightning.pytorch import Trainer
+from pe_training.training import __main__
+
+def stopped(self, whole=Trainer._run_stage):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return whole(self)
+
+Trainer._run_stage = stopped
+sys.exit(__main__.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_a_stop_as_lightning_begins_is_a_stop_like_any_other(tmp_path: Path) -> None:
+    run = prepare_run(tmp_path, smoke(*SHORT))
+    command = [sys.executable, "-c", STOPPED_AS_LIGHTNING_BEGINS, run.run, run.manifest]
+    code = subprocess.run(command, env=run.environment, stdin=subprocess.DEVNULL, timeout=120, check=False).returncode
+    said = [event["error"] for _, event in read_feed(run.home / "runs" / run.run / FEED_FILE) if event["event"] == "error"]
+    assert (code, [error["message"] for error in said]) == (3, ["training was stopped by SIGTERM"]), run.log
+    assert list(run.happened()) == ["started", "stopped"]
