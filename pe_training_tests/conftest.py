@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from pe_training.datasets.accept import accept
+from pe_training.evaluation.suites import suite_prompts
+from pe_training.settings import Settings
+from pe_training.storage.state import State
 from pe_training_tests.e2e.chain import SMOKE, Ended, pe
 from pe_training_tests.postgres_server import PostgresServer, postgres_server
 from pe_training_tests.s3_server import S3Server, s3_server
+from pe_training_tests.training.runs import RELEASE
 
 # Time is no property here: an example that syncs a file on a busy machine takes as long as it takes.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -23,9 +31,29 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
-    """``(PE_HOME, first run)``. Never change this home: take :func:`own_home`."""
-    home = tmp_path_factory.mktemp("finished")
-    return home, pe("run", SMOKE, "--json", home=home)
+    """``(PE_HOME, first run)``, one for all of xdist's workers. Never change this home: take :func:`own_home`."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    home, ended = base / "finished", base / "finished.json"
+    with (base / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ended.exists():
+            ended.write_text(json.dumps(asdict(pe("run", SMOKE, "--json", home=home))))
+    return home, Ended(**json.loads(ended.read_text()))
+
+
+@pytest.fixture(scope="session")
+def accepting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that holds the sample release and nothing else. Never change it: take :func:`ready_home`."""
+    state = State(Settings(home=tmp_path_factory.mktemp("accepting")))
+    accept(RELEASE, suites=suite_prompts(state.settings.suite_folder), state=state).sealed()
+    return state.settings.root
+
+
+@pytest.fixture
+def ready_home(accepting: Path, tmp_path: Path) -> Path:
+    """A home where training can begin at once, for a test that is not about accepting the data."""
+    return Path(shutil.copytree(accepting, tmp_path / "home", symlinks=True))
 
 
 @pytest.fixture

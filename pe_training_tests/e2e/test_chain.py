@@ -46,27 +46,27 @@ def test_two_empty_homes_give_the_same_checkpoint_report_and_decision(finished: 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_killed_midway_continues_to_the_same_checkpoint(
-    finished: tuple[Path, Ended], tmp_path: Path, number: signal.Signals
+    finished: tuple[Path, Ended], ready_home: Path, number: signal.Signals
 ) -> None:
-    process = start("run", SMOKE, home=tmp_path)
-    wait_for_step(tmp_path, 12)
+    process = start("run", SMOKE, home=ready_home)
+    wait_for_step(ready_home, 12)
     if number is signal.SIGKILL:  # the power is gone for all of them
-        os.kill(training_process(tmp_path), signal.SIGKILL)
+        os.kill(training_process(ready_home), signal.SIGKILL)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode != 0
     assert "Traceback" not in stderr
-    again = pe("run", SMOKE, "--json", home=tmp_path)
+    again = pe("run", SMOKE, "--json", home=ready_home)
     assert again.code == 0, again.stderr
     assert again.json["checkpoint"] == finished[1].json["checkpoint"]
-    events = [row[0] for row in sqlite3.connect(tmp_path / "registry.sqlite").execute("SELECT kind FROM run_events ORDER BY seq")]
+    events = [row[0] for row in sqlite3.connect(ready_home / "registry.sqlite").execute("SELECT kind FROM run_events ORDER BY seq")]
     assert "resumed" in events
 
 
-def test_a_second_run_of_the_same_manifest_while_one_is_under_way_is_told_so(tmp_path: Path) -> None:
-    process = start("run", SMOKE, home=tmp_path)
-    wait_for_step(tmp_path, 1)
-    second = pe("run", SMOKE, home=tmp_path)
+def test_a_second_run_of_the_same_manifest_while_one_is_under_way_is_told_so(ready_home: Path) -> None:
+    process = start("run", SMOKE, home=ready_home)
+    wait_for_step(ready_home, 1)
+    second = pe("run", SMOKE, home=ready_home)
     process.communicate(timeout=200)
     assert second.code == 3
     assert second.stderr.startswith("error: a run of 'smoke' with this manifest is already under way\n  hint: process ")
@@ -88,15 +88,21 @@ def test_everything_verifies_and_any_changed_byte_is_named(own_home: Path) -> No
     wanted = {digest.removeprefix("sha256:") for (digest,) in named}
     evidence = [path for path in blobs if path.name in wanted]
     assert len(evidence) >= 12
-    for path in evidence:
-        original = path.read_bytes()
+    originals = {path: path.read_bytes() for path in evidence}
+    for path, original in originals.items():
         path.chmod(0o644)
-        path.write_bytes(bytes([original[len(original) // 2] ^ 1]) if len(original) == 1 else _flipped(original))
-        result = pe("verify", home=own_home)
-        assert result.code == 1, path
+        path.write_bytes(_flipped(original))
+    result = pe("verify", home=own_home)
+    assert result.code == 1
+    for path, original in originals.items():
         assert path.name in result.stdout.replace("\n", "")
         path.write_bytes(original)
     assert pe("verify", home=own_home).code == 0
+    path = evidence[-1]
+    path.write_bytes(_flipped(originals[path]))
+    alone = pe("verify", "--json", home=own_home)
+    assert [check["problem"] is not None for check in alone.json["checks"]].count(True) == 1
+    assert path.name in alone.stdout
 
 
 def test_a_page_that_was_edited_where_people_read_it_is_named(own_home: Path, finished: tuple[Path, Ended]) -> None:

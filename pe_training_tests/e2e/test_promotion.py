@@ -33,8 +33,8 @@ def policies(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-def test_a_checkpoint_goes_up_stage_by_stage_and_back(tmp_path: Path, policies: str) -> None:
-    home, variables = tmp_path / "home", {"PE_POLICIES": policies, "PE_ACTOR": "the operator"}
+def test_a_checkpoint_goes_up_stage_by_stage_and_back(ready_home: Path, tmp_path: Path, policies: str) -> None:
+    home, variables = ready_home, {"PE_POLICIES": policies, "PE_ACTOR": "the operator"}
     first = pe("run", smoke_with(tmp_path, ("policy: dev", "policy: staging")), "--json", home=home, **variables).json
     assert _stages(home) == {"training": first["checkpoint"], "staging": first["checkpoint"]}
 

@@ -29,8 +29,8 @@ def documented_keys(folder: Path) -> tuple[Path, Path]:
     return folder / "trainer.key", folder / "trusted"
 
 
-def test_nothing_loads_a_model_before_somebody_vouches_for_it(tmp_path: Path) -> None:
-    home = tmp_path / "home"
+def test_nothing_loads_a_model_before_somebody_vouches_for_it(ready_home: Path, tmp_path: Path) -> None:
+    home = ready_home
     secret, public = documented_keys(tmp_path)
     trusting = {"PE_TRUSTED_KEYS": str(public)}
     signing = trusting | {"PE_SIGNING_KEY": str(secret)}
