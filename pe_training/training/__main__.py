@@ -77,7 +77,8 @@ def _train_in_parts_that_fit(work: Work, manifest: ResolvedManifest) -> None:
             smaller = smaller_micro(spec, events(work.state, run_id), step=step)
             if smaller is None:
                 raise
-            record_event(work.state, run_id, OUT_OF_MEMORY, {"micro": smaller, "from_step": step})
+            body = {"micro": smaller, "from_step": step, "reference": spec.task == "preference" and not _has_asked_the_reference(work)}
+            record_event(work.state, run_id, OUT_OF_MEMORY, body)
             work.feed.emit("note", text=f"the memory was not enough: going on with {smaller} sequences a forward pass")
         else:
             return
@@ -88,6 +89,12 @@ def _step_to_go_on_from(work: Work) -> int:
     from pe_training.training.states import StateStore
 
     return StateStore(work.arguments[0], keep_last=1, state=work.state).newest_intact() or 0
+
+
+def _has_asked_the_reference(work: Work) -> bool:
+    from pe_training.training.reference import kept_answers
+
+    return kept_answers(work.arguments[0], state=work.state) is not None
 
 
 def _require_trainable(run: TrainingRun, manifest: ResolvedManifest, *, state: State) -> None:

@@ -27,7 +27,7 @@ from pe_training.training.feed import Feed
 from pe_training.training.identity import thread_count
 from pe_training.training.keeper import Keeper, Spike
 from pe_training.training.loader import Skip, StepLoader, Windows
-from pe_training.training.memory import is_out_of_memory, micro_of, same_until
+from pe_training.training.memory import is_out_of_memory, micro_of, reference_micro, same_until
 from pe_training.training.mirror import FencedLogger, wandb_mirror
 from pe_training.training.preference import Preference
 from pe_training.training.ranks import Place, from_leader, place
@@ -120,9 +120,10 @@ def _prepare(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed
     tokenizer = load_tokenizer(spec.model, manifest.base, settings=state.settings)
     labels = label_names(dataset, spec.hyperparameters.label, state=state) if spec.hyperparameters.label else None
     states = StateStore(run.id, keep_last=spec.checkpoints.keep_last, every_steps=spec.checkpoints.every_steps, state=state)
-    micro = micro_of(spec, events(state, run.id), step=states.newest_intact() or 0)
+    happened = events(state, run.id)
     ask = partial(
-        refer, manifest=manifest, run_id=run.id, micro=micro, pad_id=tokenizer.pad_token_id, here=here, stops=stops, state=state, feed=feed
+        refer, manifest=manifest, run_id=run.id, micro=reference_micro(spec, happened), pad_id=tokenizer.pad_token_id, here=here,
+        stops=stops, state=state, feed=feed,
     )  # fmt: skip
     data = prepare(
         spec, dataset, tokenizer=tokenizer, labels=labels, state=state, refer=ask if spec.task == "preference" else None
@@ -130,7 +131,7 @@ def _prepare(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed
     feed.emit("data", used=data.used, left_out=data.left_out)
     return _Job(
         run=run, manifest=manifest, state=state, feed=feed, tokenizer=tokenizer, labels=labels, data=data, stops=stops, place=here,
-        micro=micro, states=states,
+        micro=micro_of(spec, happened, step=states.newest_intact() or 0), states=states,
         logger=wandb_mirror(
             run, manifest, folder=state.settings.root / "wandb", on_lost=lambda why: feed.emit("note", text=f"W&B mirror lost: {why}")
         ) if here.leads else None,

@@ -34,6 +34,11 @@ def same_until(spec: Manifest, happened: Iterable[Event], *, step: int) -> int:
     return min((begins for begins, micro in sizes(known) if begins > step and micro < now), default=spec.hyperparameters.max_steps)
 
 
+def reference_micro(spec: Manifest, happened: Iterable[Event]) -> int:
+    """Pairs a forward pass of the reference model: it is asked before the first step, and needs less than training does."""
+    return min((int(body["micro"]) for _, kind, body in happened if kind == OUT_OF_MEMORY and body.get("reference")), default=spec.micro)
+
+
 def smaller_micro(spec: Manifest, happened: Iterable[Event], *, step: int) -> int | None:
     """The next smaller size that divides a rank's share of a step, at most half of today's; ``None`` where one sequence is too much."""
     share, now = spec.hyperparameters.batch_size // spec.compute.ranks, micro_of(spec, happened, step=step)

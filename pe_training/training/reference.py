@@ -40,7 +40,7 @@ def refer(
     feed: Feed,
 ) -> Answers:
     """The kept answers of this run, or those of the reference model, kept from now on. Raises stopped or budget on the way."""
-    kept = _kept(run_id, state=state)
+    kept = kept_answers(run_id, state=state)
     if kept is None:
         feed.emit("phase", name="reference", total=sum(map(len, pairs.values())))
         model = reference_model(manifest, state=state)
@@ -75,7 +75,8 @@ def ask(model: Any, pairs: Mapping[str, Sequence[Pair]], *, precision: str, micr
     return answers
 
 
-def _kept(run_id: str, *, state: State) -> Answers | None:
+def kept_answers(run_id: str, *, state: State) -> Answers | None:
+    """What the reference answered, if it was asked and the bytes are there."""
     digests = [body["digest"] for _, kind, body in events(state, run_id) if kind == EVENT]
     if not digests:
         return None

@@ -11,7 +11,7 @@ import pytest
 
 from pe_training.settings import SAMPLES
 from pe_training.training.events import events
-from pe_training.training.memory import is_out_of_memory, micro_of, same_until, smaller_micro
+from pe_training.training.memory import is_out_of_memory, micro_of, reference_micro, same_until, smaller_micro
 from pe_training_tests.training.runs import Prepared, manifest_with, prepare_run
 
 SMOKE = (SAMPLES / "manifests" / "smoke.yaml").read_text(encoding="utf-8")
@@ -69,6 +69,14 @@ def test_a_size_holds_from_the_state_on_that_training_went_back_to() -> None:
     happened = [("", "out_of_memory", {"micro": size, "from_step": begins}) for begins, size in ((8, 6), (16, 3), (4, 6))]
     taken = [(micro_of(spec, happened, step=step), same_until(spec, happened, step=step)) for step in (0, 3, 4, 8, 15, 16, 29)]
     assert taken == [(12, 4), (12, 4), (6, 16), (6, 16), (6, 16), (3, 30), (3, 30)]
+
+
+def test_the_reference_keeps_to_the_parts_that_it_was_asked_in_whatever_training_needs() -> None:
+    spec = manifest_with(SMOKE, ("micro_batch_size: 2", "micro_batch_size: 12"), ("batch_size: 4", "batch_size: 24"))
+    referring = [("", "out_of_memory", {"micro": size, "from_step": 0, "reference": True}) for size in (6, 3)]
+    training = [("", "out_of_memory", {"micro": 1, "from_step": 0, "reference": False})]
+    found = [(reference_micro(spec, happened), micro_of(spec, happened, step=0)) for happened in ([], referring, referring + training)]
+    assert found == [(12, 12), (3, 3), (3, 1)]
 
 
 def test_only_what_says_so_counts_as_out_of_memory() -> None:

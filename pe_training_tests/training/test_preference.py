@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,13 @@ from pe_training.manifests.schema import Dpo, Manifest
 from pe_training.storage.state import State
 from pe_training.training.base import byte_tokenizer
 from pe_training.training.data import prepare
+from pe_training.training.events import events
 from pe_training.training.feed import Feed, read_feed
 from pe_training.training.pairs import Pair, collate_pairs, encode_pair
 from pe_training.training.preference import Preference, answer_log_probabilities, dpo_losses
 from pe_training.training.ranks import Place
 from pe_training.training.reference import refer
+from pe_training.training.reproduction import reproductions
 from pe_training.training.tokens import IGNORED
 from pe_training_tests.lineage.recalling import accepted
 from pe_training_tests.releases import make_row
@@ -160,8 +164,6 @@ def test_the_reference_is_asked_once_and_answers_the_same_again(tmp_path: Path) 
     assert asked() > 0
     before = asked()
     assert (ask(), asked()) == (first, before)
-    from pe_training.training.events import events
-
     (digest,) = [body["digest"] for _, kind, body in events(state, run.run) if kind == "reference"]
     state.artifacts.delete(digest)
     assert ask() == first
@@ -207,3 +209,33 @@ def test_a_planted_preference_is_learned_from_ln_2_on(tmp_path: Path, adapter: s
     assert lines[-1]["val_loss"] < lines[0]["val_loss"]
     assert all("padded_share" in line for line in lines[1:])
     assert (made.task, list(run.happened())) == ("causal_lm", ["reference", "started", "finished"])
+
+
+LACKING = """
+import sys
+from pe_training.training import __main__, reference, tasks
+
+def once(whole, happened=[]):
+    def lack(*given, **named):
+        if whole not in happened:
+            happened.append(whole)
+            raise RuntimeError("out of memory")
+        return whole(*given, **named)
+    return lack
+
+reference.answer_log_probabilities = once(reference.answer_log_probabilities)
+tasks.Task.training_step = once(tasks.Task.training_step)
+sys.exit(__main__.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+def test_the_reference_is_asked_again_in_the_parts_that_fitted_it_and_not_in_those_of_training(tmp_path: Path) -> None:
+    run = prepared(tmp_path, smoke(*PREFERENCE, ("micro_batch_size: 2", "micro_batch_size: 4")))
+    command = [sys.executable, "-c", LACKING, run.run, run.manifest]
+    assert subprocess.run(command, env=run.environment, stdin=subprocess.DEVNULL, timeout=300, check=False).returncode == 0, run.log
+    bodies = [body for _, kind, body in events(run.state, run.run) if kind == "out_of_memory"]
+    assert bodies == [{"micro": 2, "from_step": 0, "reference": True}, {"micro": 1, "from_step": 0, "reference": False}]
+    assert run.reproduce().wait(timeout=300) == 0, run.log
+    ((_, outcome),) = reproductions(run.state, run.run)
+    assert (outcome.ended, outcome.determinism) == ("finished", "bitwise")
