@@ -94,10 +94,10 @@ def prepare(
             wanted = "is a preference pair (has a rejected answer)" if spec.task == "preference" else "has a therapist turn"
             message = f"no row of {dataset.name}/{split} {wanted} within {h.max_length} tokens"
             raise PeError(Kind.DATA, message, where="hyperparameters.max_length", hint="raise it, or look at the dataset")
+    order = _order(spec, kept["train"])
     if refer is not None:
         kept = _referred(kept, refer)
     train, held = kept["train"], [item for _, item in kept["val"]]
-    order = _order(spec, train)
     by_length = sorted(range(len(held)), key=lambda i: (held[i].length, i))
     return Prepared(
         order=order,

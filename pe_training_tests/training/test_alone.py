@@ -78,3 +78,23 @@ def test_what_is_wrong_is_told_on_the_terminal(tmp_path: Path) -> None:
     assert "none.yaml" in missing.stderr
     assert "Traceback" not in missing.stderr
     assert shell(tmp_path, "run_1", "mf_1", "more").returncode == 2
+
+
+FAILS_TWICE = """
+import sys
+from pathlib import Path
+from pe_training.core.errors import Kind, PeError
+from pe_training.training.alone import train_alone
+
+def work(given):
+    given.feed.error(PeError(Kind.OUT_OF_MEMORY, "after which it went on"))
+    raise PeError(Kind.DIVERGENCE, "which was the end", hint="lower the learning rate")
+
+sys.exit(train_alone(Path(sys.argv[1]), work=work))
+"""
+
+
+def test_the_error_that_was_the_end_is_the_one_that_is_told(ready_home: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FAILS_TWICE, str(short_manifest(tmp_path))]
+    done = subprocess.run(command, env=os.environ | {"PE_HOME": str(ready_home)}, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (3, "error: which was the end\n  hint: lower the learning rate\n")

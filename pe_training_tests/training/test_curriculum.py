@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.manifests.schema import Manifest
 from pe_training.training.record import Checkpoint
-from pe_training.training.start import start_model
+from pe_training.training.start import _require_labels, start_model
 from pe_training_tests.lineage.recalling import accepted
 from pe_training_tests.promotion.factory import damage
 from pe_training_tests.training.runs import Prepared, register_run
@@ -91,3 +92,11 @@ def test_tensors_of_another_shape_are_refused_though_the_records_agree(tmp_path:
     child = register_run(first.home, spec_of(f", parent: {forged.id}", *FIRST))
     with pytest.raises(PeError, match="does not fit this model"):
         start_model(state.registry.get(child.manifest, ResolvedManifest), labels=None, state=state)
+
+
+def test_a_foreign_classifier_that_never_named_its_labels_is_told_by_the_names_that_it_gets() -> None:
+    config = transformers.LlamaConfig(num_labels=2).to_json_string().encode()
+    assert b"id2label" not in config
+    _require_labels(["LABEL_0", "LABEL_1"], "im_1", config=config)
+    with pytest.raises(PeError, match="tells LABEL_0, LABEL_1 apart, and the training rows have calm, crisis"):
+        _require_labels(["calm", "crisis"], "im_1", config=config)

@@ -14,6 +14,7 @@ import torch
 
 from pe_training.core.errors import PeError
 from pe_training.manifests.schema import Dpo, Manifest
+from pe_training.settings import Settings
 from pe_training.storage.state import State
 from pe_training.training.base import byte_tokenizer
 from pe_training.training.data import prepare
@@ -67,8 +68,6 @@ def rows(*, plain: int = 0) -> list[dict[str, Any]]:
 
 
 def prepared(folder: Path, spec: Manifest, *, plain: int = 0) -> Prepared:
-    from pe_training.settings import Settings
-
     state = State(Settings(home=folder / "home"))
     accepted(state, folder, "planted", rows(plain=plain))
     return register_run(folder / "home", spec)
@@ -191,6 +190,26 @@ def test_a_dataset_without_pairs_is_refused(tmp_path: Path) -> None:
     dataset = run.state.registry.get(manifest.spec.dataset.version, DatasetVersion)
     with pytest.raises(PeError, match="no row of planted/train is a preference pair"):
         prepare(manifest.spec, dataset, tokenizer=byte_tokenizer(), labels=None, state=run.state)
+
+
+def test_a_family_of_which_nothing_is_left_cannot_be_drawn_and_the_reference_is_not_asked_first(tmp_path: Path) -> None:
+    from pe_training.datasets.record import DatasetVersion
+    from pe_training.manifests.record import ResolvedManifest
+
+    state = State(Settings(home=tmp_path / "home"))
+    without = [row | {"metadata": row["metadata"] | {"source_family": "synthetic_crisis"}} for row in rows(plain=4)[:4]]
+    accepted(state, tmp_path, "planted", [*without, *rows()[4:]])
+    mixture = ("name: planted", "name: planted, mixture: {professional_therapeutic: 1, synthetic_crisis: 1}")
+    run = register_run(tmp_path / "home", smoke(*PREFERENCE, mixture))
+    manifest = state.registry.get(run.manifest, ResolvedManifest)
+    dataset = state.registry.get(manifest.spec.dataset.version, DatasetVersion)
+
+    def refer(_: Any) -> Any:
+        raise AssertionError
+
+    with pytest.raises(PeError) as caught:
+        prepare(manifest.spec, dataset, tokenizer=byte_tokenizer(), labels=None, state=state, refer=refer)
+    assert str(caught.value).startswith("dataset.mixture: every training row of 'synthetic_crisis' is left out: ")
 
 
 @pytest.mark.slow

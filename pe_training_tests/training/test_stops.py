@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pe_training.core.errors import Kind
+from pe_training.costs.ledger import settle, spent
 from pe_training.costs.rates import load_rates
 from pe_training.manifests.resolve import read_manifest
 from pe_training.settings import SAMPLES
@@ -102,3 +103,9 @@ def test_a_stop_as_lightning_begins_is_a_stop_like_any_other(tmp_path: Path) -> 
     said = [event["error"] for _, event in read_feed(run.home / "runs" / run.run / FEED_FILE) if event["event"] == "error"]
     assert (code, [error["message"] for error in said]) == (3, ["training was stopped by SIGTERM"]), run.log
     assert list(run.happened()) == ["started", "stopped"]
+
+    again = {"subject": run.run, "step": "reproduction", "instance": "cpu-local", "duration_s": 3600.0 * 24 * 365}
+    settle(run.state, **again, rates=load_rates(SAMPLES / "rates.yaml"))  # which the budget of training is not for
+    assert spent(run.state, subject=run.run) > Decimal("0.10")
+    run.finish()
+    assert list(run.happened()) == ["started", "stopped", "resumed", "finished"]
