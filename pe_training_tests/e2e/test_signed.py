@@ -11,9 +11,10 @@ import pytest
 
 from pe_training.core.config import parse_config
 from pe_training.manifests.schema import Manifest
-from pe_training_tests.e2e.chain import SMOKE, pe
+from pe_training.training.reproduction import reproductions
+from pe_training_tests.e2e.chain import SMOKE, pe, smoke_with
 from pe_training_tests.storage.test_signatures import key_pair
-from pe_training_tests.training.runs import prepare_run
+from pe_training_tests.training.runs import prepare_run, register_run
 
 pytestmark = pytest.mark.slow
 
@@ -67,7 +68,8 @@ def test_a_home_with_a_key_signs_what_it_trains_and_only_signed_parents_are_gone
     home = tmp_path / "home"
     secret, public = key_pair(tmp_path / "keys", "ours")
     keys = {"PE_TRUSTED_KEYS": str(public), "PE_SIGNING_KEY": str(secret)}
-    run = prepare_run(home, parse_config(SMOKE.read_text(), Manifest, name=SMOKE.name))
+    first = smoke_with(tmp_path, ("max_steps: 30", "max_steps: 6"), ("every_steps: 10", "every_steps: 3"))
+    run = prepare_run(home, parse_config(first.read_text(), Manifest, name=first.name))
     assert subprocess.run(run.command, env=run.environment | keys, check=False, timeout=300).returncode == 0, run.log
     checkpoint = run.checkpoint.id
     files = pe("show", checkpoint, "--json", home=home).json["files"]
@@ -76,10 +78,18 @@ def test_a_home_with_a_key_signs_what_it_trains_and_only_signed_parents_are_gone
 
     _, other = key_pair(tmp_path / "keys", "other")
     next_stage = tmp_path / "next.yaml"
-    text = SMOKE.read_text().replace("name: ", "name: next-", 1)
+    text = first.read_text().replace("name: ", "name: next-", 1)
     start = text.index("model: {") + len("model: {")
     next_stage.write_text(f"{text[:start]}parent: {checkpoint}, {text[start:]}")
     planned = pe("plan", next_stage, "--json", home=home, PE_TRUSTED_KEYS=str(other))
     assert planned.code == 1, planned.stdout
     assert "is not signed by a trusted key" in planned.json["error"]["message"]
     assert pe("plan", next_stage, "--json", home=home, **keys).code == 0
+
+    child = register_run(home, parse_config(next_stage.read_text(), Manifest, name=next_stage.name))
+    trained = subprocess.run(child.command, env=child.environment | keys, check=False, timeout=300)
+    assert trained.returncode == 0, child.log
+    again = pe("reproduce", child.run, "--json", home=home, **keys)  # in a scratch home, where the parent must be as trusted as it is here
+    assert again.code == 0, again.stdout + again.stderr
+    ((_, outcome),) = reproductions(child.state, child.run)
+    assert (outcome.ended, outcome.determinism) == ("finished", "bitwise")
