@@ -7,8 +7,11 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load
 
 from pe_training.core.errors import PeError
+from pe_training.training.record import weight_files
 from pe_training.training.states import StateStore
 from pe_training_tests.training.runs import Prepared, manifest_with, prepare_run
 from pe_training_tests.training.test_ranks import SMOKE, TWO, ranks_of
@@ -48,6 +51,22 @@ def test_its_states_hold_whole_tensors_and_a_killed_rank_goes_on_from_them_to_th
     embedding = "model.model.embed_tokens.weight"
     assert held["state_dict"][embedding].shape == held["optimizer_states"][0]["state"][embedding]["exp_avg"].shape == (259, 64)
     assert run.finish().id == shared.checkpoint.id
+
+
+@pytest.mark.slow
+def test_what_becomes_of_a_run_that_was_best_before_its_end_is_its_best(tmp_path: Path) -> None:
+    rising = (  # the rate becomes so high that what was learned is lost again
+        ("learning_rate: 3.0e-3", "learning_rate: 0.1"), ("warmup_steps: 3", "warmup_steps: 8"), ("max_steps: 30", "max_steps: 9"),
+        ("every_steps: 10", "every_steps: 3"), ("max_length: 768", "max_length: 128"),
+    )  # fmt: skip
+    alone = prepare_run(tmp_path / "alone", manifest_with(SMOKE, *rising))
+    shared = prepare_run(tmp_path / "shared", manifest_with(SMOKE, *rising, SHARED))
+    found = [run.finish() for run in (alone, shared)]
+    assert [checkpoint.step for checkpoint in found] == [3, 3]
+    weights = [load(run.state.artifacts.get(weight_files(run.checkpoint.content_files)[0].digest)) for run in (alone, shared)]
+    assert weights[0].keys() == weights[1].keys()
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][name], tensor, rtol=1e-3, atol=1e-4)
 
 
 def test_one_device_has_nobody_to_share_with() -> None:
