@@ -18,6 +18,7 @@ from pe_training.storage.signatures import require_signed
 from pe_training.storage.state import State
 from pe_training.training.base import load_base, load_tokenizer
 from pe_training.training.batches import collate_dialogues
+from pe_training.training.precision import number_format
 from pe_training.training.record import Checkpoint
 from pe_training.training.tasks import causal_loss
 from pe_training.training.tokens import Dialogue, client_text, encode_prompt
@@ -102,6 +103,6 @@ def _ready(model: Any, manifest: ResolvedManifest, *, state: State) -> AskedMode
     spec = manifest.spec
     if not spec.model.quantization:
         model = model.to(device="cuda" if torch.cuda.is_available() else "cpu")
-        model = model.to(torch.bfloat16) if spec.compute.precision.startswith("bf16") else model
+        model = model.to(torch.bfloat16) if number_format(spec.compute.precision).startswith("bf16") else model
     tokenizer = load_tokenizer(spec.model, manifest.base, settings=state.settings)
     return AskedModel(model.eval(), tokenizer, max_new_tokens=spec.evaluation.max_new_tokens, max_length=spec.hyperparameters.max_length)

@@ -137,7 +137,9 @@ class Compute(Growing):
         default="ddp", description="ddp: each device holds the whole model; fsdp: a share of weights, gradients and optimiser state"
     )
     workers: Annotated[int, LATER] = Field(default=0, ge=0, le=16, description="processes that make batches ahead, for each device")
-    precision: Literal["32-true", "bf16-mixed", "bf16-true"] = "32-true"
+    precision: Literal["auto", "32-true", "bf16-mixed", "bf16-true"] = Field(
+        default="32-true", description="auto: bf16-mixed where the machine multiplies bfloat16 itself, else 32-true"
+    )
     compile: Annotated[bool, LATER] = Field(default=False, description="torch.compile: for long runs; needs a C++ compiler where it runs")
     max_hours: float = Field(gt=0, le=240)
     stop_margin_minutes: float = Field(default=1.0, ge=0)

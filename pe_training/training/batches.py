@@ -14,15 +14,16 @@ Batch = dict[str, torch.Tensor]
 def collate_dialogues(groups: Sequence[Sequence[Dialogue]], *, pad_id: int) -> Batch:
     """One batch from groups of dialogues, one group a sequence.
 
-    Shapes: ``input_ids``, ``position_ids``, ``labels`` (batch, length), int64; ``attention_mask`` (batch, 1, length,
-    length), bool: causal, and within one dialogue only.
+    Shapes: ``input_ids``, ``position_ids``, ``labels`` (batch, length), ``documents`` (batch, most dialogues of a
+    sequence), int64. Positions begin anew with each dialogue and at each token of padding; ``documents`` holds the
+    dialogues' lengths in order, then zeros.
     """
     length = max(sum(len(d.ids) for d in group) for group in groups)
     shape = (len(groups), length)
     ids = torch.full(shape, pad_id, dtype=torch.int64)
     labels = torch.full(shape, IGNORED, dtype=torch.int64)
     positions = torch.zeros(shape, dtype=torch.int64)
-    owner = torch.arange(length).repeat(len(groups), 1) + length  # padding: every token alone
+    documents = torch.zeros((len(groups), max(map(len, groups))), dtype=torch.int64)
     for row, group in enumerate(groups):
         start = 0
         for number, dialogue in enumerate(group):
@@ -30,11 +31,9 @@ def collate_dialogues(groups: Sequence[Sequence[Dialogue]], *, pad_id: int) -> B
             ids[row, start:stop] = torch.tensor(dialogue.ids)
             labels[row, start + 1 : stop] = torch.tensor(dialogue.labels[1:])  # nothing predicts a first token
             positions[row, start:stop] = torch.arange(stop - start)
-            owner[row, start:stop] = number
+            documents[row, number] = len(dialogue.ids)
             start = stop
-    causal = torch.ones(length, length, dtype=torch.bool).tril()
-    mask = (owner[:, :, None] == owner[:, None, :]) & causal
-    return {"input_ids": ids, "position_ids": positions, "labels": labels, "attention_mask": mask[:, None]}
+    return {"input_ids": ids, "position_ids": positions, "labels": labels, "documents": documents}
 
 
 def collate_texts(texts: Sequence[Sequence[int]], labels: Sequence[int], *, weights: Sequence[float] | None = None, pad_id: int) -> Batch:

@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional
 
 from pe_training.manifests.schema import Manifest
+from pe_training.training.attention import hidden_states
 from pe_training.training.batches import Batch
 from pe_training.training.optimizer import adamw
 from pe_training.training.schedule import Slowdown, learning_rate_factor
@@ -169,11 +170,8 @@ def target_logits(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor,
     """
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     keep = batch["labels"] != IGNORED
-    hidden = causal.base_model(
-        input_ids=batch["input_ids"], position_ids=batch["position_ids"], attention_mask=batch["attention_mask"], use_cache=False
-    ).last_hidden_state
     before = torch.zeros_like(keep)
     before[:, :-1] = keep[:, 1:]  # the position before a target predicts it
-    logits = causal.get_output_embeddings()(hidden[before])
+    logits = causal.get_output_embeddings()(hidden_states(causal, batch)[before])
     rows = torch.arange(len(keep), device=keep.device)[:, None].expand_as(keep)[keep]
     return logits if logits.dtype == torch.float64 else logits.float(), batch["labels"][keep], rows

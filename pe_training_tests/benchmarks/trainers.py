@@ -26,6 +26,7 @@ from pe_training.training.base import load_tokenizer
 from pe_training.training.data import Prepared, prepare
 from pe_training.training.loader import Windows
 from pe_training.training.order import DataOrder
+from pe_training.training.precision import number_format
 from pe_training.training.start import start_model
 
 
@@ -39,6 +40,11 @@ class Setting:
         self.tokenizer = load_tokenizer(self.spec.model, self.manifest.base, settings=self.state.settings)
         dataset = self.state.registry.get(self.spec.dataset.version, DatasetVersion)
         self.data: Prepared = prepare(self.spec, dataset, tokenizer=self.tokenizer, labels=None, state=self.state)
+
+    @property
+    def in_bf16(self) -> bool:
+        """Whether everybody multiplies in bfloat16."""
+        return number_format(self.spec.compute.precision) == "bf16-mixed"
 
     def windows(self, order: DataOrder | None = None) -> Windows:
         """Our batches, or those of another order of the same rows."""
@@ -54,8 +60,10 @@ class Setting:
         return sum(self.data.tokens[row] for rows in self.data.order.bins(step * size, size) for row in rows)
 
     def model(self) -> Any:
-        """Fresh, as a run starts with it."""
-        return start_model(self.manifest, labels=None, state=self.state)
+        """Fresh, as a run starts with it, but for attention, which is as transformers has it."""
+        made = start_model(self.manifest, labels=None, state=self.state)
+        made.set_attn_implementation("sdpa")
+        return made
 
     def rows(self, count: int) -> list[dict[str, list[int]]]:
         """Token ids and labels of rows in the order that a plain run sees them."""
@@ -76,8 +84,9 @@ def loop(setting: Setting, steps: int) -> dict[str, Any]:
         total = 0.0
         for make in windows.micro_batches(step):
             batch = make()
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=setting.spec.compute.precision == "bf16-mixed"):
-                out = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], position_ids=batch["position_ids"])
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=setting.in_bf16):
+                mask = torch.arange(batch["input_ids"].shape[1]) < batch["documents"].sum(dim=1, keepdim=True)
+                out = model(input_ids=batch["input_ids"], attention_mask=mask)
             loss = torch.nn.functional.cross_entropy(
                 out.logits[:, :-1].flatten(0, 1).float(), batch["labels"][:, 1:].flatten(), reduction="sum"
             )
@@ -149,7 +158,7 @@ def _arguments(setting: Setting, steps: int, size: int) -> dict[str, Any]:
     return {
         "output_dir": str(setting.state.settings.root / "rival"), "max_steps": steps, "per_device_train_batch_size": size,
         "learning_rate": h.learning_rate, "weight_decay": h.weight_decay, "max_grad_norm": h.max_grad_norm, "lr_scheduler_type": "constant",
-        "bf16": setting.spec.compute.precision == "bf16-mixed", "use_cpu": True, "report_to": [], "save_strategy": "no", "logging_steps": 1,
+        "bf16": setting.in_bf16, "use_cpu": True, "report_to": [], "save_strategy": "no", "logging_steps": 1,
         "disable_tqdm": True, "seed": setting.spec.seed, "optim": "adamw_torch_fused", "gradient_checkpointing": False,
     }  # fmt: skip
 

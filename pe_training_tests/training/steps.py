@@ -15,6 +15,7 @@ from pe_training.core.config import parse_config
 from pe_training.manifests.base_models import SCRATCH
 from pe_training.manifests.schema import Manifest
 from pe_training.settings import SAMPLES
+from pe_training.training.attention import BY_DOCUMENT
 from pe_training.training.base import byte_tokenizer
 from pe_training.training.batches import Batch, collate_dialogues
 from pe_training.training.loader import Windows
@@ -65,11 +66,15 @@ def dialogues() -> tuple[Dialogue, ...]:
     return tuple(dialogue for dialogue in found if dialogue is not None)
 
 
-def model(architecture: str, trained: str, *, seed: int = 0) -> Any:
-    """A tiny model in training mode; with ``lora`` an adapter whose second matrix is no longer zero, so that all gradients flow."""
+def model(architecture: str, trained: str, *, seed: int = 0, attention: str = BY_DOCUMENT) -> Any:
+    """A tiny model in training mode, attending as runs do.
+
+    With ``lora`` an adapter whose second matrix is no longer zero, so that all gradients flow.
+    """
     torch.manual_seed(seed)
     config = AutoConfig.for_model(**ARCHITECTURES[architecture], vocab_size=len(byte_tokenizer()), bos_token_id=None, eos_token_id=None)
     made = AutoModelForCausalLM.from_config(config).train()
+    made.set_attn_implementation(attention)
     if trained == "full":
         return made
     from peft import LoraConfig, get_peft_model

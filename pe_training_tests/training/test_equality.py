@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from pe_training.training.attention import BY_DOCUMENT
 from pe_training.training.batches import Batch, collate_dialogues
 from pe_training.training.buckets import BucketedOrder
 from pe_training.training.tasks import CausalLM
@@ -85,10 +86,20 @@ def test_packed_rows_are_the_same_step_as_rows_alone(architecture: str, trained:
         assert alone.distance(step_of(architecture, trained, of_step(packed, step))) < TOLERANCE
 
 
-def without_the_block_mask(batch: Batch) -> Batch:
-    length = batch["input_ids"].shape[1]
-    causal = torch.ones(length, length, dtype=torch.bool).tril()
-    return batch | {"attention_mask": causal[None, None].expand_as(batch["attention_mask"])}
+@pytest.mark.parametrize("packed", [True, False])
+def test_attention_by_document_is_attention_behind_a_mask(architecture: str, trained: str, *, packed: bool) -> None:
+    found = windows(plain_order(packed=packed), batch_size=2, micro=2)
+    for step in range(STEPS):
+        batches = of_step(found, step)
+        assert (batches[0]["documents"] > 0).sum() > len(batches[0]["documents"]) or not packed
+        by_document, masked = (
+            take(CausalLM, model(architecture, trained, attention=attention), batches, spec=smoke()) for attention in (BY_DOCUMENT, "sdpa")
+        )
+        assert by_document.distance(masked) < TOLERANCE
+
+
+def attending_across_documents(batch: Batch) -> Batch:
+    return batch | {"documents": batch["documents"].sum(dim=1, keepdim=True)}
 
 
 def with_positions_that_run_on(batch: Batch) -> Batch:
@@ -103,7 +114,7 @@ def trained_on_first_tokens(batch: Batch) -> Batch:
     return batch | {"labels": torch.where(first, batch["input_ids"], batch["labels"])}
 
 
-@pytest.mark.parametrize("spoil", [without_the_block_mask, with_positions_that_run_on, trained_on_first_tokens])
+@pytest.mark.parametrize("spoil", [attending_across_documents, with_positions_that_run_on, trained_on_first_tokens])
 def test_a_mistake_in_packing_would_be_seen(architecture: str, trained: str, spoil: Callable[[Batch], Batch]) -> None:
     packed = of_step(windows(plain_order(packed=True), batch_size=2, micro=1), 0)
     distance = step_of(architecture, trained, unpacked(0)).distance(step_of(architecture, trained, [spoil(batch) for batch in packed]))

@@ -63,18 +63,15 @@ def test_a_classifier_reads_the_client_only() -> None:
     assert client_text(DIALOGUE) == "I feel low.\nWeeks."
 
 
-def test_packed_dialogues_never_see_each_other(tokenizer: Any) -> None:
+def test_a_packed_batch_says_where_each_dialogue_begins_and_ends(tokenizer: Any) -> None:
     a = encode_dialogue(tokenizer, DIALOGUE[:3], max_length=500)
     b = encode_dialogue(tokenizer, DIALOGUE[3:], max_length=500)
     assert a is not None
     assert b is not None
-    batch = collate_dialogues([[a, b]], pad_id=tokenizer.pad_token_id)
-    mask = batch["attention_mask"][0, 0]
-    cut = len(a.ids)
-    assert not mask[cut:, :cut].any()
-    assert not mask[:cut, cut:].any()
-    assert torch.equal(mask[:cut, :cut], torch.ones(cut, cut, dtype=torch.bool).tril())
-    assert batch["position_ids"][0, cut] == 0
+    batch = collate_dialogues([[a, b], [a]], pad_id=tokenizer.pad_token_id)
+    assert batch["documents"].tolist() == [[a.length, b.length], [a.length, 0]]
+    assert batch["position_ids"][0].tolist() == [*range(a.length), *range(b.length)]
+    assert batch["position_ids"][1].tolist() == [*range(a.length), *[0] * b.length]
 
 
 def test_packing_changes_no_loss(tokenizer: Any) -> None:

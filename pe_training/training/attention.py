@@ -1,0 +1,97 @@
+"""Attention within each document of a packed sequence, without the work that a mask would throw away.
+
+A sequence that holds documents of lengths l1, l2, ... needs attention over l1**2 + l2**2 + ... pairs of tokens. Behind a mask, torch
+computes all of (l1 + l2 + ...)**2 and hides most of it. Here each document is a causal call of its own, which skips the upper half as well.
+Models that attend in some other way (windows, chunks, an implementation of their own) keep it: transformers masks documents by positions
+that begin anew. Not every architecture obeys those, so packing asks each model for proof.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from pe_training.core.errors import Kind, PeError
+from pe_training.training.batches import Batch
+
+BY_DOCUMENT = "by_document"
+_PROBE = 4  # tokens of each of the documents that a model is asked about
+_LEAK, _ROUNDING = 1e-5, 0.05  # of the largest hidden state: a leak is more than the first, another position more than the second
+
+
+def attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    _mask: torch.Tensor | None,
+    *,
+    documents: list[list[int]],
+    **named: Any,
+) -> tuple[torch.Tensor, None]:
+    """Transformers' attention by :func:`torch.nn.functional.scaled_dot_product_attention`, document by document.
+
+    ``query``, ``key``, ``value``: (batch, heads, length, size). ``documents``: lengths of each sequence's documents, from its first token
+    on; what lies behind them is padding, whose values mean nothing. Returns (batch, length, heads, size).
+    """
+    named |= {"is_causal": True}
+    if all(len(lengths) == 1 for lengths in documents):  # causal: nobody looks at the padding behind
+        return sdpa_attention_forward(module, query, key, value, None, **named)
+    sequences = []
+    for row, lengths in enumerate(documents):
+        parts, start = [], 0
+        for length in lengths:
+            q, k, v = (tensor[row : row + 1, :, start : start + length] for tensor in (query, key, value))
+            parts.append(sdpa_attention_forward(module, q, k, v, None, **named)[0])
+            start += length
+        parts.append(value.new_zeros(1, query.shape[2] - start, query.shape[1], value.shape[3]))
+        sequences.append(torch.cat(parts, dim=1))
+    return torch.cat(sequences), None
+
+
+AttentionInterface.register(BY_DOCUMENT, attend)  # and no mask: transformers then makes none
+
+
+def attend_by_document(causal: Any, *, max_length: int) -> None:
+    """Let a causal model attend in this way, where that is what it does anyway with sequences of at most ``max_length`` tokens."""
+    config = causal.config.get_text_config()
+    reaches = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    if config._attn_implementation == "sdpa" and all(reach is None or reach >= max_length for reach in reaches):
+        causal.set_attn_implementation(BY_DOCUMENT)
+
+
+def hidden_states(causal: Any, batch: Batch) -> torch.Tensor:
+    """What the body of a causal model makes of :func:`collate_dialogues`' batch: (batch, length, size)."""
+    named = {"input_ids": batch["input_ids"], "position_ids": batch["position_ids"], "use_cache": False}
+    if causal.config.get_text_config()._attn_implementation == BY_DOCUMENT:
+        named["documents"] = [[length for length in row if length] for row in batch["documents"].tolist()]
+    states: torch.Tensor = causal.base_model(**named).last_hidden_state
+    return states
+
+
+def require_documents_apart(causal: Any) -> None:
+    """Raise input for a model that makes something else of a document because another stands before it in a packed sequence.
+
+    It is asked about two short documents: other words in the first may change nothing in the second, which must be what it is alone.
+    """
+    was_training, device = causal.training, causal.get_input_embeddings().weight.device
+    first, other, second = (torch.arange(start, start + _PROBE, device=device) for start in (4, 4 + _PROBE, 4 + 2 * _PROBE))
+    causal.eval()
+    with torch.no_grad():
+        packed, changed, alone = (_of_last(causal, documents) for documents in ([first, second], [other, second], [second]))
+    causal.train(was_training)
+    size = float(alone.abs().max())
+    if float((packed - changed).abs().max()) > _LEAK * size or float((packed - alone).abs().max()) > _ROUNDING * size:
+        message = f"{type(causal).__name__} does not keep the dialogues of a packed sequence apart"
+        raise PeError(Kind.INPUT, message, where="hyperparameters.packing", hint="set it to false; bucketing: true saves padding, too")
+
+
+def _of_last(causal: Any, documents: list[torch.Tensor]) -> torch.Tensor:
+    """Hidden states of the last of some documents that are packed into one sequence, in float32."""
+    lengths = torch.tensor([[len(document) for document in documents]])
+    positions = torch.cat([torch.arange(len(document), device=document.device) for document in documents])
+    states = hidden_states(causal, {"input_ids": torch.cat(documents)[None], "position_ids": positions[None], "documents": lengths})
+    return states[0, -len(documents[-1]) :].float()

@@ -1,0 +1,77 @@
+"""Which models keep packed dialogues apart, and that those which do not are refused before they learn from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from pe_training.core.errors import Kind, PeError
+from pe_training.training.attention import BY_DOCUMENT, attend_by_document, hidden_states, require_documents_apart
+from pe_training.training.batches import collate_dialogues
+from pe_training.training.tokens import Dialogue
+
+SIZES = {"vocab_size": 300, "bos_token_id": None, "eos_token_id": None, "pad_token_id": 0, "num_hidden_layers": 2, "hidden_size": 32}
+PLAIN = SIZES | {"intermediate_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256}
+WINDOW = {"sliding_window": 8}
+APART = {
+    "llama": ("llama", PLAIN, BY_DOCUMENT),
+    "learned positions": ("gpt2", SIZES | {"n_head": 4, "n_positions": 256}, BY_DOCUMENT),
+    "a window longer than any sequence": ("mistral", PLAIN | {"sliding_window": 64}, BY_DOCUMENT),
+    "a window shorter than a dialogue": ("mistral", PLAIN | WINDOW, "sdpa"),
+    "windows in some layers": (
+        "gemma3_text", PLAIN | WINDOW | {"head_dim": 8, "layer_types": ["sliding_attention", "full_attention"]}, "sdpa"
+    ),
+    "attention of its own": ("gemma2", PLAIN | WINDOW | {"head_dim": 8}, "eager"),
+}  # fmt: skip
+MIXING = {
+    "positions by distance only": ("bloom", SIZES | {"n_head": 4}),
+    "a state that runs on": ("mamba", SIZES),
+    "convolutions between attention": ("lfm2", PLAIN | {"layer_types": ["conv", "full_attention"]}),
+}
+
+
+def model(kind: str, sizes: dict[str, Any]) -> Any:
+    torch.manual_seed(0)
+    made = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **sizes)).eval()
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.mul_(5)  # a fresh model attends to everything alike
+    return made
+
+
+def dialogue(first: int, length: int) -> Dialogue:
+    return Dialogue(list(range(first, first + length)), list(range(first, first + length)))
+
+
+@pytest.mark.parametrize(("kind", "sizes", "attention"), APART.values(), ids=APART)
+def test_a_dialogue_is_the_same_packed_padded_and_alone(kind: str, sizes: dict[str, Any], attention: str) -> None:
+    made, short, long = model(kind, sizes), dialogue(4, 20), dialogue(50, 30)
+    with torch.no_grad():
+        alone = [made.base_model(input_ids=torch.tensor([found.ids])).last_hidden_state[0] for found in (short, long)]
+        attend_by_document(made, max_length=64)
+        require_documents_apart(made)
+        packed = hidden_states(made, collate_dialogues([[short, long]], pad_id=0))[0]
+        padded = hidden_states(made, collate_dialogues([[short], [long]], pad_id=0))
+    assert made.config._attn_implementation == attention
+    for found in ((packed[:20], packed[20:]), (padded[0, :20], padded[1])):
+        assert all(torch.allclose(one, other, atol=1e-4) for one, other in zip(found, alone, strict=True))
+
+
+@pytest.mark.parametrize(("kind", "sizes"), MIXING.values(), ids=MIXING)
+@pytest.mark.filterwarnings("ignore")  # of kernels that are not installed
+def test_a_model_that_mixes_packed_dialogues_is_refused_and_one_row_a_sequence_is_not(kind: str, sizes: dict[str, Any]) -> None:
+    made, short, long = model(kind, sizes), dialogue(4, 20), dialogue(50, 30)
+    with torch.no_grad():
+        alone = made.base_model(input_ids=torch.tensor([short.ids])).last_hidden_state[0]
+    attend_by_document(made, max_length=64)
+    with pytest.raises(PeError) as caught:
+        require_documents_apart(made)
+    assert caught.value.kind is Kind.INPUT
+    assert caught.value.message == f"{type(made).__name__} does not keep the dialogues of a packed sequence apart"
+    assert caught.value.where == "hyperparameters.packing"
+    with torch.no_grad():
+        padded = hidden_states(made, collate_dialogues([[short], [long]], pad_id=0))
+    assert torch.allclose(padded[0, :20], alone, atol=1e-3)
