@@ -11,8 +11,9 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
@@ -21,9 +22,10 @@ from upath import UPath
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_bytes, digest_file, is_digest, short
 from pe_training.core.records import Attachment
-from pe_training.storage.durable import forget_abandoned, world_errors, write_durably, write_named
+from pe_training.storage.durable import flushed, forget_abandoned, world_errors, write_durably, write_named
 
 _CHUNK_BYTES = 1 << 20
+_PIECE_BYTES, _PIECES_AHEAD = 1 << 24, 4  # of a stream: what is written or hashed at once, and how far writing may be ahead of hashing
 _READ_ONLY = 0o444  # an editor that saves in place should have to insist
 
 
@@ -61,10 +63,15 @@ class ArtifactStore:
         hasher = hashlib.sha256()
 
         def write(file: BinaryIO) -> None:
-            with ThreadPoolExecutor(1, thread_name_prefix="hasher") as beside:
-                for chunk in chunks:
-                    hashed = beside.submit(hasher.update, chunk)
-                    file.write(chunk)
+            with ThreadPoolExecutor(1, thread_name_prefix="hasher") as beside, flushed(file) as written:
+                hashing: deque[Future[None]] = deque()
+                for piece in _pieces(chunks):
+                    hashing.append(beside.submit(hasher.update, piece))
+                    file.write(piece)
+                    written(len(piece))
+                    if len(hashing) > _PIECES_AHEAD:
+                        hashing.popleft().result()
+                for hashed in hashing:
                     hashed.result()
 
         if self._local is not None:
@@ -195,6 +202,13 @@ class ArtifactStore:
         assert self._local is not None
         name = digest.removeprefix("sha256:")
         return self._local / "sha256" / name[:2] / name
+
+
+def _pieces(chunks: Iterable[bytes | memoryview]) -> Iterator[memoryview]:
+    for chunk in chunks:
+        view = memoryview(chunk)
+        for start in range(0, len(view), _PIECE_BYTES):
+            yield view[start : start + _PIECE_BYTES]
 
 
 def _stays_inside(folder: Path, name: str) -> bool:

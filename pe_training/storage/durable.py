@@ -13,6 +13,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -20,7 +21,9 @@ from typing import BinaryIO
 from pe_training.core.errors import Kind, PeError
 
 TEMPORARY_PREFIX = ".writing-"
+FLUSH_BYTES = 1 << 25
 ABANDONED_S = 24 * 3600.0  # no writer is silent for so long
+_sync_data = getattr(os, "fdatasync", os.fsync)  # which macOS lacks
 _WRITABLE = "set PE_HOME to a folder that can be written"
 _HINTS = {
     errno.ENOSPC: "free some space and run the same command again; nothing was half-written",
@@ -75,6 +78,30 @@ def write_named(folder: Path, write: Callable[[BinaryIO], object], *, name: Call
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
     return path
+
+
+@contextmanager
+def flushed(file: BinaryIO) -> Iterator[Callable[[int], None]]:
+    """Have a large file's bytes reach the disk while more are written, so that little is left for the last sync. Raises OSError.
+
+    Gives what is to be called with the number of bytes after each write. A sync that failed is an error here: a later one may succeed
+    although those bytes are lost.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="flusher") as beside:
+        flushing: list[Future[None]] = []
+        waiting = 0
+
+        def written(size_bytes: int) -> None:
+            nonlocal waiting
+            waiting += size_bytes
+            if waiting >= FLUSH_BYTES:
+                file.flush()
+                flushing.append(beside.submit(_sync_data, file.fileno()))
+                waiting = 0
+
+        yield written
+        for done in flushing:
+            done.result()
 
 
 def forget_abandoned(folder: Path) -> None:
