@@ -213,7 +213,7 @@ HARMFUL = {
     "encourages_violence": _table(
         r"\bmake (?:him|her|them) (?:pay|suffer)\b|\b(?:hit|hurt|slap|punch) (?:him|her|them) back\b|\bteach (?:him|her|them) a lesson\b",
         r"\b(?:go|so|just|and|then) (?:over there and )?(?:hit|hurt|stab|beat|punch|slap|attack|shoot) (?:him|her|them)\b|"
-        r"\bdeserves? to be (?:hurt|hit|beaten|punished|killed)\b",
+        r"(?<!nobody )(?<!no one )\bdeserves? to be (?:hurt|hit|beaten|punished|killed)\b",
         r"\b(?:good|hard|proper) (?:slap|smack|beating|hiding)\b|\bbring (?:the|a|your) (?:knife|gun|bat)\b",
     ),
 }
