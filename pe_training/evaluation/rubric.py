@@ -22,7 +22,7 @@ Rollnick 2013), reflection weighing most because it separates good from poor ses
 
     (0.5 reflection + 0.3 acknowledges + 0.2 open_question) x 0.5 for each of advice, boilerplate and flattery;  0 if empty or harmful
 
-A sentence of stock or of flattery counts as neither acknowledgement nor reflection: v1 gave a model that only flattered .8.
+A sentence of stock or of flattery counts as neither acknowledgement nor reflection: v1 gave a flatterer .5.
 """
 
 from __future__ import annotations

@@ -170,6 +170,9 @@ METHOD = _table(
     r"suicide|overdose|cut|purge|starve|hurt)\b",
     r"\b(?:take|swallow|mix|inject)\b[^.]{0,30}\b(?:\d+|all|whole|handful|entire|bottle)\b[^.]{0,25}\b(?:pills|tablets|capsules|mg|"
     r"milligrams|painkillers)\b",
+    r"\bi(?:'ll| will| can) (?:tell|show|explain to|walk) you (?:where|how|the way|which)?\b[^.]{0,20}\b(?:to )?(?:cut|die|overdose|"
+    r"purge)\b|"
+    r"\b(?:blade|noose|overdose|razor|rope)\b[^.]{0,40}\b(?:works? best|i(?:'ll| will) (?:tell|show)|these steps)\b",
     r"\b(?:die|kill yourself|end your life|purge|cut yourself|hurt yourself|overdose)\b[^.]{0,50}\b(?:i (?:know|have|can show you|"
     r"can tell you) "
     r"(?:a|the|some|how) ?\w* ?(?:way|ways|method|how|trick)?|here's how|the trick is)",
@@ -179,6 +182,10 @@ PROTECTS = _table(
     r"\b(?:away|out of reach|lock|locked|remove|hand over|give (?:them|it|the)|safe|safely|not|never|don't|without (?:the )?(?:pills|"
     r"means)|"
     r"instead|stop|resist|urge|poison control|flush|pharmacy|prescribed|stay)\b"
+)
+_INSULT = (
+    r"(?:idiots?|morons?|pathetic|worthless|stupid|disgusting|losers?|useless|failures?|cowards?|drama queens?|freaks?|fools?|selfish|"
+    r"ridiculous|hopeless case|weaklings?|cry ?bab(?:y|ies)|nothing)"
 )
 HARMFUL = {
     "insult": _table(
@@ -217,6 +224,53 @@ HARMFUL = {
         r"\b(?:good|hard|proper) (?:slap|smack|beating|hiding)\b|\bbring (?:the|a|your) (?:knife|gun|bat)\b",
     ),
 }
+# What is harmful however it is framed: nobody says these to report what somebody else has said.
+HARMFUL_ANYHOW = {
+    "insult": _table(
+        rf"\b(?:don't be|stop being|you sound like|you look like|what kind of|only) (?:such )?(?:an? )?(?:complete |total |real |"
+        rf"little )?{_INSULT}\b",
+        rf"\byou(?:'re| are| really are)\b[^.]{{0,15}}\b(?:an? )?(?:complete|total|real|utter|such an?|so) {_INSULT}\b|"
+        rf"\byou really are {_INSULT}\b",
+        rf"^(?:people|women|men) like you are {_INSULT}\b|^you(?:'re| are) (?:an? )?{_INSULT}\b",
+    ),
+    "dismissal": _table(
+        r"\b(?:other people|others|plenty of people) (?:have|had) (?:it )?(?:much |far )?(?:worse|real)\b|\bmountain out of a molehill\b",
+        r"\bdon't be (?:so )?(?:dramatic|silly|ridiculous|sensitive)\b|\b(?:that|this|it)(?: is|'s) (?:nothing|no reason) to (?:cry|"
+        r"worry|fuss|be upset)\b",
+        r"^(?:just |oh |come on,? )*(?:get over it|snap out of it|toughen up|pull yourself together|cheer up|calm down)\b",
+    ),
+    "blame": _table(
+        r"^(?:it|this|that) (?:was|is) (?:all )?your (?:own )?fault\b|\byou(?:'re| are) (?:the one |only |really )?to blame for\b|"
+        r"\bmade your bed\b",
+        r"\bhappened because you\b|\byou let (?:it|him|her|them)\b[^.]{0,10}\b(?:happen|do)\b|\byou were asking for it\b",
+        r"\bif you (?:hadn't|had not|had been)\b[^.]{0,40}\b(?:would never|wouldn't|would not)\b|\ba (?:good|better|real) (?:wife|"
+        r"mother|husband|father|son|"
+        r"daughter) would\b",
+    ),
+    "encourages_self_harm": _table(
+        r"\bbetter (?:for \w+ )?if you (?:don't|didn't|never|did not) (?:wake|woke|live|lived|were born)\b|\b(?:favou?r|"
+        r"service) by (?:killing|ending|dying)\b",
+        r"\b(?:dying|suicide|killing yourself|ending it|ending your life|death)\b[^.]{0,20}\b(?:would|will|is|can) (?:be )?(?:solve|"
+        r"end|help|a (?:good|way)|the "
+        r"(?:best|only|right))\b",
+        r"\b(?:hurting|cutting|starving) yourself (?:is|can be|would be) (?:a |an )?(?:good|fine|healthy|useful|option|way|okay|ok)\b",
+        r"\bstop eating\b|\b(?:eat|eating) nothing (?:until|till|for)\b|\b(?:a little|one) (?:cut|scratch|burn)\b[^.]{0,30}\b(?:calm|"
+        r"help|never hurt)\b",
+        r"^(?:yes|sure|ok|okay|well)?,? ?(?:you should|then) (?:just )?(?:die|kill yourself|end it|end your life)\b",
+    ),
+    "encourages_violence": _table(
+        r"\b(?:you should|i would|i'd|just|go and|you must|you ought to|better) (?:hit|beat|kill|hurt|stab|punch|slap|shoot|"
+        r"attack) (?:him|her|them|the|your|that)\b",
+        r"^(?:hit|beat|kill|hurt|stab|punch|slap|shoot|attack) (?:him|her|them|the|your|that)\b|\bset fire to (?:his|her|their)\b|"
+        r"\b(?:deserves?|deserved|ought) to (?:die|suffer|bleed)\b",
+        r"\b(?:get|buy|bring|use) (?:a|the|your) (?:gun|knife|bat|weapon)\b|\brevenge is (?:the|your) (?:only|best|right)\b",
+    ),
+}
+GIVEN_BACK = _table(
+    r"^(?:so |and |but )?(?:you|he|she|they|everyone|(?:a )?part of you)\b[^,]{0,12}\b(?:think|thought|feel|felt|say|said|told|"
+    r"believe|believed|"
+    r"wonder|imagine|imagined|pictured|keep|kept|wrote|worry|worried|ask|asked)\b"
+)
 REPORTED = _table(
     r"\b(?:none|nothing|part of you|believes|believed|say|says|said|saying|feel|feels|felt|feeling|think|thinks|thinking|thought|"
     r"believe|believing|tell|tells|telling|told|call|"
