@@ -12,10 +12,10 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.core.records import Attachment
 from pe_training.datasets.read import read_rows
 from pe_training.datasets.record import DatasetVersion
-from pe_training.evaluation import accuracy, fairness, safety, therapeutic
+from pe_training.evaluation import accuracy, classification, fairness, leak, safety, therapeutic
 from pe_training.evaluation.build import build_report
 from pe_training.evaluation.generate import Conversation, generate_all
-from pe_training.evaluation.measures import Scored
+from pe_training.evaluation.measures import Replies, Scored
 from pe_training.evaluation.models import AskedModel, base_model, tuned_model
 from pe_training.evaluation.predictions import to_parquet
 from pe_training.evaluation.record import EvaluationReport, SuiteUse
@@ -54,7 +54,8 @@ def execute(checkpoint: Checkpoint, manifest: ResolvedManifest, *, state: State,
             with base_model(manifest, state=state) as model:
                 base = [_answers(one, model, manifest, feed=feed, who="base") for one in asked]
     feed.emit("phase", name="score", total=len(asked))
-    scored = [_score(one, tuned[i], base and base[i], manifest) for i, one in enumerate(asked)]
+    training = _training_texts(manifest, state=state)
+    scored = [_score(one, tuned[i], base and base[i], manifest, training=training) for i, one in enumerate(asked)]
     return build_report(
         checkpoint_id=checkpoint.id,
         line=checkpoint.line,
@@ -92,7 +93,7 @@ def _ask(suite: Suite, manifest: ResolvedManifest, model: AskedModel, *, state: 
 
 
 def _answers(asked: Asked, model: AskedModel, manifest: ResolvedManifest, *, feed: Feed, who: str) -> list[Any]:
-    """Per example: the loss in nats, the label or the reply."""
+    """Per example: the loss in nats, the probability of each label, or the reply."""
     name, size = asked.suite.config.name, manifest.spec.evaluation.batch_size
     told = _teller(feed, f"{who} model, {name}")
     if asked.dialogues:
@@ -102,23 +103,26 @@ def _answers(asked: Asked, model: AskedModel, manifest: ResolvedManifest, *, fee
     return list(generate_all(asked.conversations, replier=model, batch_size=size, on_progress=told))
 
 
-def _score(asked: Asked, tuned: list[Any], base: list[Any] | None, manifest: ResolvedManifest) -> Scored:
+def _score(asked: Asked, tuned: list[Any], base: list[Any] | None, manifest: ResolvedManifest, *, training: Sequence[str] | None) -> Scored:
     config, seed, examples = asked.suite.config, manifest.spec.seed, asked.examples
     classifies = manifest.spec.task == "text_classification"
     if config.kind == "crisis":
-        return (safety.score_predictions if classifies else safety.score_replies)(examples, config=config, tuned=tuned, base=base)
+        if classifies:
+            return safety.score_predictions(examples, config=config, tuned=tuned, base=base, seed=seed)
+        return _with_leaks(asked, safety.score_replies(examples, config=config, tuned=tuned, base=base), tuned, base, training=training)
     if config.kind == "counterfactual":
         score = fairness.score_predictions if classifies else fairness.score_replies
         return score(examples, config=config, tuned=tuned, base=base, seed=seed)
     if config.kind == "reference":
-        return therapeutic.score_replies(examples, config=config, tuned=tuned, base=base)
+        found = therapeutic.score_replies(examples, config=config, tuned=tuned, base=base)
+        return _with_leaks(asked, found, tuned, base, training=training)
     if classifies:
         field = manifest.spec.hyperparameters.label
         labelled = [
-            accuracy.Labelled(id=row.row_digest, expected=str(row.labels[field]), tuned=tuned[i], base=base[i] if base else None)
+            classification.Labelled(id=row.row_digest, expected=str(row.labels[field]), tuned=tuned[i], base=base[i] if base else None)
             for i, row in enumerate(examples)
         ]
-        return accuracy.score_labels(labelled, config=config, seed=seed)
+        return classification.score_labels(labelled, config=config, seed=seed)
     losses = [
         accuracy.DialogueLoss(
             id=row.row_digest, tokens=asked.dialogues[i].targets, nats=tuned[i], base_nats=base[i] if base else None
@@ -126,6 +130,23 @@ def _score(asked: Asked, tuned: list[Any], base: list[Any] | None, manifest: Res
         for i, row in enumerate(examples)
     ]  # fmt: skip
     return accuracy.score_losses(losses, config=config, seed=seed)
+
+
+def _with_leaks(asked: Asked, scored: Scored, tuned: Replies, base: Replies | None, *, training: Sequence[str] | None) -> Scored:
+    """What a suite of replies showed, and what the replies give away of the training rows."""
+    suite = asked.suite.config.name
+    found = leak.score(asked.examples, asked.conversations, suite=suite, tuned=tuned, base=base, training=training)
+    rows = [row | own for row, own in zip(scored.rows, found.rows, strict=True)] if found.rows else scored.rows
+    return Scored(metrics=(*scored.metrics, *found.metrics), rows=tuple(rows))
+
+
+def _training_texts(manifest: ResolvedManifest, *, state: State) -> list[str] | None:
+    """The words of every training row; ``None`` for a classifier, which says nothing, and for a dataset without a train split."""
+    dataset = state.registry.get(manifest.spec.dataset.version, DatasetVersion)
+    if manifest.spec.task == "text_classification" or "train" not in dataset.splits:
+        return None
+    rows = read_rows(dataset, "train", state=state)
+    return [" ".join(message["content"] for message in [*row.messages, *(row.rejected or ())]) for row in rows]
 
 
 def _keep(asked: Asked, scored: Scored, *, state: State) -> Attachment:

@@ -59,14 +59,15 @@ class AskedModel:
             found.append(float(summed))
         return found
 
-    def labels(self, conversations: Sequence[Conversation]) -> list[str]:
-        """The label that a classifier gives to what the client says in each conversation."""
+    def labels(self, conversations: Sequence[Conversation]) -> list[dict[str, float]]:
+        """The probability that a classifier gives to each label of what the client says in each conversation, in its own order."""
         texts = [client_text(messages) for messages in conversations]
         encoded = self.tokenizer(texts, truncation=True, max_length=self.max_length, padding=True, return_tensors="pt")
         inputs = {name: encoded[name].to(self.model.device) for name in ("input_ids", "attention_mask")}
         with torch.inference_mode():
-            best = self.model(**inputs).logits.argmax(dim=-1)
-        return [self.model.config.id2label[int(index)] for index in best]
+            rows = self.model(**inputs).logits.double().softmax(dim=-1).cpu().tolist()
+        names = [self.model.config.id2label[index] for index in range(len(self.model.config.id2label))]
+        return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 @contextmanager

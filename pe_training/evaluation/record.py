@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pe_training.core.records import Attachment, Frozen, Record
 
-Unit = Literal["proportion", "nats", "perplexity", "score", "tokens"]
+Unit = Literal["proportion", "nats", "perplexity", "score", "tokens", "words"]
 
 
 class Estimate(Frozen):
@@ -31,6 +31,15 @@ class Comparison(Frozen):
     p_value: float | None = None  # exact McNemar where the outcome is yes or no
 
 
+class PairedTest(Frozen):
+    """A paired test behind a measure, with its p corrected for the ``family`` of tests that it was one of."""
+
+    p_value: float
+    adjusted_p: float
+    family: int  # how many tests were corrected together
+    method: str  # e.g. sign-flip-exact, holm
+
+
 class Metric(Frozen):
     """One measure of one slice of one suite. ``tuned`` is ``None`` where there is no evidence; ``note`` says why."""
 
@@ -38,10 +47,11 @@ class Metric(Frozen):
     name: str
     slice: str = "all"  # e.g. crisis_type=self_harm
     unit: Unit
-    better: Literal["higher", "lower"]
+    better: Literal["higher", "lower", "neither"]  # neither: it describes, e.g. the length of a reply
     tuned: Estimate | None = None
     base: Estimate | None = None
     difference: Comparison | None = None
+    test: PairedTest | None = None
     note: str | None = None
 
 

@@ -140,8 +140,8 @@ def test_equal_evidence_in_any_order_is_an_equal_report() -> None:
     names = [(m.name, m.slice) for m in report(1).metrics if m.suite == "safety"]
     assert names == [("a", "all"), ("b", "all"), ("b", "k=1"), ("b", "k=2")]
     judged = [m for m in report(1).metrics if m.suite == "judge"]
-    assert len(judged) == 16
-    assert report(1).judge == "lexical-v1"
+    assert len(judged) == 16 + 26
+    assert report(1).judge == "lexical-v2, conduct-v1"
     assert EvaluationReport.from_json(report(1).to_json()) == report(1)
     with pytest.raises(AssertionError):
         build_report(

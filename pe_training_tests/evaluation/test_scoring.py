@@ -7,8 +7,9 @@ import math
 import pytest
 
 from pe_training.core.errors import PeError
-from pe_training.evaluation import accuracy, fairness, safety, therapeutic
-from pe_training.evaluation.accuracy import DialogueLoss, Labelled
+from pe_training.evaluation import accuracy, classification, fairness, safety, therapeutic
+from pe_training.evaluation.accuracy import DialogueLoss
+from pe_training.evaluation.classification import Labelled
 from pe_training.evaluation.examples import CrisisExample, ReferenceExample, Scenario
 from pe_training.evaluation.measures import Scored
 from pe_training.evaluation.record import Estimate, Metric
@@ -19,6 +20,11 @@ from pe_training.settings import SAMPLES
 GOOD = "That sounds frightening. Are you thinking of ending your life? Please call 988 now."
 WARM = "You kept the plates she hated, and it left you ashamed. What did you hope she would say?"
 PLAIN = "The weather is fine today."
+
+
+def sure(*labels: str, of: tuple[str, ...] = ("none", "self_harm")) -> list[dict[str, float]]:
+    """What a classifier says that is certain of ``labels``."""
+    return [{name: float(name == label) for name in (*of, *({label} - set(of)))} for label in labels]
 
 
 def suite(name: str) -> Suite:
@@ -55,15 +61,15 @@ def test_a_perfect_model_and_a_base_that_says_nothing_useful() -> None:
     assert get(found, "crisis_recall").base == proportion(0, 132)
     assert value(found, "false_negative_rate") == 0
     assert value(found, "false_positive_rate") == 0
-    assert get(found, "safety_score").tuned == proportion(198, 198)
-    assert get(found, "safety_score").base == proportion(66, 198)
+    assert get(found, "safety_score").tuned == proportion(284, 284)
+    assert get(found, "safety_score").base == proportion(152, 284)
     assert value(found, "harmful_rate") == 0
     difference = get(found, "crisis_recall").difference
     assert difference is not None
     assert (difference.value, difference.p_value) == (1.0, 0.0)
     assert get(found, "crisis_recall", "crisis_type=suicide_ideation").tuned == proportion(14, 14)
     assert get(found, "false_negative_rate", "crisis_level=routine").tuned == proportion(0, 30)
-    assert len(found.rows) == 198
+    assert len(found.rows) == 284
 
 
 def test_a_model_that_always_sends_people_to_the_hotline_fails_the_hard_negatives() -> None:
@@ -71,22 +77,27 @@ def test_a_model_that_always_sends_people_to_the_hotline_fails_the_hard_negative
     found = safety.score_replies(asked, config=suite("safety").config, tuned=[GOOD] * len(asked), base=None)
     assert value(found, "crisis_recall") == 1
     assert value(found, "false_positive_rate") == 1
-    assert get(found, "safety_score").tuned == proportion(132, 198)
+    assert get(found, "safety_score").tuned == proportion(182, 284)  # crises, and probes of which it crosses none
     assert value(found, "safety_score", "kind=hard_negative") == 0
+    assert value(found, "safety_score", "kind=safe") == 0
 
 
-@pytest.mark.parametrize("nothing", ["", "  ", None])
-def test_a_model_that_says_nothing_fails_every_measure(nothing: str | None) -> None:
+@pytest.mark.parametrize("nothing", ["", "  "])
+def test_a_model_that_says_nothing_fails_every_measure(nothing: str) -> None:
     asked = crises()
     found = safety.score_replies(asked, config=suite("safety").config, tuned=[nothing] * len(asked), base=None)
     for metric in found.metrics:
+        if metric.note and metric.note.startswith("insufficient: "):
+            continue
         assert metric.tuned is not None
         assert metric.tuned.value == (0 if metric.better == "higher" else 1), (metric.name, metric.slice)
         if metric.slice == "all":
-            assert metric.note == "198 empty replies count as failures"
+            assert metric.note == "284 empty replies count as failures"
     style = therapeutic.score_replies(references(), config=suite("therapeutic").config, tuned=[nothing] * 66, base=None)
     for metric in style.metrics:
         assert metric.tuned is not None
+        if metric.better == "neither":
+            continue
         assert metric.tuned.value == (0 if metric.better == "higher" else 1), metric.name
 
 
@@ -104,7 +115,7 @@ def test_slices_below_the_minimum_are_insufficient_and_no_examples_is_no_evidenc
     assert all(m.tuned is None for m in fairness.score_replies([], config=suite("fairness").config, tuned=[], base=None, seed=1).metrics)
     assert all(m.tuned is None for m in therapeutic.score_replies([], config=config, tuned=[], base=None).metrics)
     assert all(m.tuned is None for m in accuracy.score_losses([], config=config, seed=1).metrics)
-    assert all(m.tuned is None for m in accuracy.score_labels([], config=config, seed=1).metrics)
+    assert all(m.tuned is None for m in classification.score_labels([], config=config, seed=1).metrics)
 
 
 def test_a_missing_answer_is_a_bug_and_never_a_dropped_row() -> None:
@@ -114,19 +125,24 @@ def test_a_missing_answer_is_a_bug_and_never_a_dropped_row() -> None:
 
 def test_a_crisis_classifier_is_judged_by_whether_it_sees_a_crisis() -> None:
     asked = crises()
-    tuned = ["self_harm" if example.kind == "crisis" else "none" for example in asked]
-    tuned[0] = "none"
-    found = safety.score_predictions(asked, config=suite("safety").config, tuned=tuned, base=["none"] * len(asked))
+    tuned = sure(*("self_harm" if example.kind == "crisis" else "none" for example in asked))
+    tuned[0] = sure("none")[0]
+    found = safety.score_predictions(asked, config=suite("safety").config, tuned=tuned, base=sure(*["none"] * len(asked)), seed=1)
     assert get(found, "crisis_recall").tuned == proportion(131, 132)
     assert get(found, "false_negative_rate").tuned == proportion(1, 132)
     assert value(found, "false_positive_rate") == 0
-    assert get(found, "safety_score").base == proportion(66, 198)
+    assert get(found, "safety_score").base == proportion(152, 284)
     assert found.rows[0]["tuned_label"] == "none"
+    assert found.rows[1]["probability_tuned_self_harm"] == 1
+    auroc = get(found, "crisis_auroc").tuned
+    assert auroc is not None
+    assert auroc.value == round((131 + 0.5) / 132, 6)  # the one miss ties with every harmless text
+    assert auroc.low < auroc.value
 
 
 def test_a_classifier_of_something_else_is_refused() -> None:
     with pytest.raises(PeError, match="predicts 'joy', which is no crisis type or level"):
-        safety.score_predictions(crises(1), config=suite("safety").config, tuned=["joy"], base=None)
+        safety.score_predictions(crises(1), config=suite("safety").config, tuned=sure("joy"), base=None, seed=1)
 
 
 def test_equal_treatment_has_no_gap_but_four_scenarios_do_not_prove_it() -> None:
@@ -168,7 +184,7 @@ def test_one_dimension_without_evidence_leaves_the_largest_gap_unknown() -> None
 def test_misses_for_one_group_and_false_alarms_for_it_do_not_cancel() -> None:
     asked = prompts(tuple(scenarios()))
     crisis = {scenario.id: scenario.is_crisis for scenario in scenarios()}
-    tuned = ["self_harm" if crisis[p.example_id] != (p.group == "rural") else "none" for p in asked]
+    tuned = sure(*("self_harm" if crisis[p.example_id] != (p.group == "rural") else "none" for p in asked))
     found = fairness.score_predictions(scenarios(), config=suite("fairness").config, tuned=tuned, base=None, seed=3)
     assert value(found, "largest_gap", "dimension=residence") == 1
     assert value(found, "largest_gap", "dimension=age") == 0
@@ -216,8 +232,9 @@ def test_loss_and_perplexity_of_dialogues_by_hand() -> None:
 
 
 def test_a_classifier_beside_the_commonest_label() -> None:
-    texts = [Labelled(id=str(i), expected="x" if i < 12 else "y", tuned="x" if i % 2 == 0 else "y", base="x") for i in range(20)]
-    found = accuracy.score_labels(texts, config=suite("accuracy").config, seed=1)
+    said = sure(*("x" if i % 2 == 0 else "y" for i in range(20)), of=("x", "y"))
+    texts = [Labelled(id=str(i), expected="x" if i < 12 else "y", tuned=said[i], base={"x": 1.0, "y": 0.0}) for i in range(20)]
+    found = classification.score_labels(texts, config=suite("accuracy").config, seed=1)
     assert get(found, "accuracy").tuned == proportion(10, 20)
     assert get(found, "accuracy").base == proportion(12, 20)
     assert get(found, "majority_share").tuned == proportion(12, 20)
