@@ -51,7 +51,7 @@ def execute(checkpoint: Checkpoint, manifest: ResolvedManifest, *, state: State,
             tuned = [_answers(one, model, manifest, feed=feed, who="tuned") for one in asked]
         base: list[list[Any]] | None = None
         if spec.evaluation.baseline == "base_model":
-            with base_model(manifest, state=state) as model:
+            with base_model(checkpoint, manifest, state=state) as model:
                 base = [_answers(one, model, manifest, feed=feed, who="base") for one in asked]
     feed.emit("phase", name="score", total=len(asked))
     training = _training_texts(manifest, state=state)

@@ -19,7 +19,7 @@ from pe_training.storage.state import State
 from pe_training.training.base import load_base, load_tokenizer
 from pe_training.training.batches import collate_dialogues
 from pe_training.training.precision import number_format
-from pe_training.training.record import Checkpoint
+from pe_training.training.record import Checkpoint, TrainingRun
 from pe_training.training.tasks import causal_loss
 from pe_training.training.tokens import Dialogue, client_text, encode_prompt
 
@@ -76,15 +76,15 @@ def tuned_model(checkpoint: Checkpoint, manifest: ResolvedManifest, *, state: St
     require_signed(checkpoint.id, checkpoint.files(), state=state)
     with tempfile.TemporaryDirectory() as name:
         folder = state.artifacts.checkout(checkpoint.files(), Path(name))
-        yield _ready(_load_tuned(checkpoint, manifest, folder, state=state), manifest, state=state)
+        yield _ready(_load_tuned(checkpoint, manifest, folder, state=state), checkpoint, manifest, state=state)
 
 
 @contextmanager
-def base_model(manifest: ResolvedManifest, *, state: State) -> Iterator[AskedModel]:
-    """The untuned base model."""
+def base_model(checkpoint: Checkpoint, manifest: ResolvedManifest, *, state: State) -> Iterator[AskedModel]:
+    """The untuned base model, in the format that the checkpoint's is asked in."""
     spec = manifest.spec
     model = load_base(spec.model, manifest.base, labels=None, seed=spec.seed, settings=state.settings)
-    yield _ready(model, manifest, state=state)
+    yield _ready(model, checkpoint, manifest, state=state)
 
 
 def _load_tuned(checkpoint: Checkpoint, manifest: ResolvedManifest, folder: Path, *, state: State) -> Any:
@@ -99,11 +99,13 @@ def _load_tuned(checkpoint: Checkpoint, manifest: ResolvedManifest, folder: Path
     return adapted if spec.model.quantization else adapted.merge_and_unload()
 
 
-def _ready(model: Any, manifest: ResolvedManifest, *, state: State) -> AskedModel:
-    """On the accelerator if there is one, in the precision that it was trained for, without dropout."""
+def _ready(model: Any, checkpoint: Checkpoint, manifest: ResolvedManifest, *, state: State) -> AskedModel:
+    """On the accelerator if there is one, in the precision that the checkpoint was trained in, without dropout."""
     spec = manifest.spec
     if not spec.model.quantization:
         model = model.to(device="cuda" if torch.cuda.is_available() else "cpu")
-        model = model.to(torch.bfloat16) if number_format(spec.compute.precision).startswith("bf16") else model
+        trained_on = state.registry.get(checkpoint.run_id, TrainingRun).hardware
+        reduced = number_format(spec.compute.precision, hardware=trained_on) != "32-true"
+        model = model.to(torch.bfloat16) if reduced else model
     tokenizer = load_tokenizer(spec.model, manifest.base, settings=state.settings)
     return AskedModel(model.eval(), tokenizer, max_new_tokens=spec.evaluation.max_new_tokens, max_length=spec.hyperparameters.max_length)

@@ -19,6 +19,7 @@ from pe_training.core.ids import KINDS
 from pe_training.evaluation.classification import CALLED
 from pe_training.evaluation.record import EvaluationReport, Metric, SuiteUse
 from pe_training.lineage.trace import Tree
+from pe_training.training.precision import number_format
 from pe_training.views import figures, numbers, words
 from pe_training.views.evidence import Evidence
 
@@ -65,6 +66,7 @@ def render_page(evidence: Evidence) -> str:
     e = evidence
     return template(TEMPLATE).render(
         e=e,
+        precision=number_format(e.manifest.spec.compute.precision, hardware=e.run.hardware),
         rules=words.worst_first(e.decision.outcomes),
         suites=[section(e.report, name) for name in e.report.suites],
         judge=[m for m in e.report.metrics if m.suite == "judge"],
