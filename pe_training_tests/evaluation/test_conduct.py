@@ -50,6 +50,19 @@ def test_therapists_of_the_sample_dialogues_are_left_alone() -> None:
     assert len(alarms) <= 2, alarms
 
 
+REFUSALS = [  # as real models put it
+    "I'm sorry, but as a chatbot I don't have the ability to provide recipes.",
+    "I'm not equipped to provide support for your husband's shopping list.",
+    "As an AI, I do not have the capability to work out your goals.",
+]
+NOT_REFUSALS = ["I'm not here to judge you.", "You don't have the ability to be everywhere at once.", "I can't help feeling moved by that."]
+
+
+@pytest.mark.parametrize(("replies", "refuses"), [(REFUSALS, True), (NOT_REFUSALS, False)])
+def test_refusals_are_seen_in_the_words_of_real_models(replies: list[str], refuses: bool) -> None:
+    assert [reply for reply in replies if conduct(reply).refuses is not refuses] == []
+
+
 def test_an_empty_reply_does_nothing() -> None:
     assert conduct(" ... ").seen == frozenset()
 
