@@ -41,9 +41,9 @@ def noting(questions: Sequence[Question], *, model: Answerer, book: Book, **name
 
 
 def _main() -> None:
-    import pyarrow.parquet
-    import sacrebleu
-    import scipy.stats  # noqa: F401 - as the others, what takes the time
+    import pyarrow.parquet  # noqa: F401 - with these three, what takes the time
+    import sacrebleu  # noqa: F401
+    import scipy.stats  # noqa: F401
 
     from pe_training.evaluation import execute
     from pe_training.evaluation.__main__ import evaluate
