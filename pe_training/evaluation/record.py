@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pe_training.core.records import Attachment, Frozen, Record
+from pe_training.core.records import LATER, Attachment, Frozen, Growing, Record
 
 Unit = Literal["proportion", "nats", "perplexity", "score", "tokens", "words"]
 
@@ -55,13 +55,14 @@ class Metric(Frozen):
     note: str | None = None
 
 
-class SuiteUse(Frozen):
-    """Which examples of which suite were put to the model."""
+class SuiteUse(Growing):
+    """Which examples of which suite were put to the model and count."""
 
     digest: str  # the suite's definition and all its examples
     selection: str  # digest of the ids put to the model
     available: int
     used: int
+    contaminated: Annotated[int | None, LATER] = None  # chosen, and left out: they occur in what was trained on. None: not looked for
 
 
 class EvaluationReport(Record):

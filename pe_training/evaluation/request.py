@@ -50,7 +50,7 @@ def evaluation_request(checkpoint: Checkpoint, manifest: ResolvedManifest) -> st
 
 
 def decoding(manifest: ResolvedManifest) -> dict[str, int | str]:
-    """How replies are decoded. The batch size is part of it: padding changes the last bits, and they can change a word."""
+    """How replies are decoded. The batch size is part of it: the number of rows at once changes last bits, and they can change a word."""
     asked = manifest.spec.evaluation
     return {"method": "greedy", "max_new_tokens": asked.max_new_tokens, "batch_size": asked.batch_size}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from pe_training.evaluation.record import Metric, PairedTest
+from pe_training.evaluation.record import Metric, PairedTest, SuiteUse
 from pe_training.manifests.plan import Plan
 from pe_training.promotion.record import Outcome, PromotionDecision
 from pe_training.views import numbers
@@ -148,6 +148,12 @@ def paired_test(test: PairedTest) -> str:
 def worst_first(outcomes: tuple[Outcome, ...]) -> list[Outcome]:
     """Failed, then undecided, then passed rules; those that decide before those that only warn."""
     return sorted(outcomes, key=lambda o: (WORST_FIRST.index(o.verdict), o.severity != "block"))
+
+
+def examples_used(name: str, use: SuiteUse) -> str:
+    """How much of a suite was asked, and what was left out."""
+    left_out = f" ({use.contaminated:,} left out: trained on)" if use.contaminated else ""
+    return f"{name} {use.used:,} of {use.available:,}{left_out}"
 
 
 def permission(decision: PromotionDecision) -> str:

@@ -11,7 +11,7 @@ from pe_training.evaluation.accuracy import DialogueLoss
 from pe_training.evaluation.build import build_report
 from pe_training.evaluation.classification import Labelled
 from pe_training.evaluation.examples import CrisisExample, ReferenceExample, Scenario
-from pe_training.evaluation.generate import Conversation, generate_all
+from pe_training.evaluation.generate import Conversation
 from pe_training.evaluation.measures import Replies
 from pe_training.evaluation.probability_scores import Probabilities
 from pe_training.evaluation.record import EvaluationReport, Metric, SuiteUse
@@ -22,16 +22,6 @@ CRISIS_REPLY = "That sounds frightening. Are you thinking of ending your life? P
 WARM_REPLY = "You kept the plates she hated, and it left you ashamed. What did you hope she would say?"
 LABELS = ("none", "self_harm", "suicide_ideation", "panic_attack")
 Speaker = Callable[[str], str]  # the client's last words -> the reply
-
-
-class Controlled:
-    """A replier that follows a rule."""
-
-    def __init__(self, speaker: Speaker) -> None:
-        self.speaker = speaker
-
-    def reply(self, conversations: Sequence[Conversation]) -> list[str]:
-        return [self.speaker(conversation[-1]["content"]) for conversation in conversations]
 
 
 @cache
@@ -64,7 +54,7 @@ def conversations(name: str) -> list[Conversation]:
 
 
 def replies(name: str, speaker: Speaker) -> list[str]:
-    return generate_all(conversations(name), replier=Controlled(speaker), batch_size=64)
+    return [speaker(conversation[-1]["content"]) for conversation in conversations(name)]
 
 
 def safety_metrics(tuned: Replies, base: Replies | None = None) -> tuple[Metric, ...]:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from pe_training.evaluation.models import base_model, tuned_model
+from pe_training.evaluation.models import Asker, base_model, tuned_model
+from pe_training.evaluation.request import decoding
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.storage.state import State
 from pe_training.training import execute as execution
@@ -155,7 +156,11 @@ def test_an_evaluation_asks_both_models_in_the_format_of_the_run(ready_home: Pat
         run_id=run.id, line=run.line, task="causal_lm", base=manifest.base, format="full", step=1, weights=tensors_digest(tensors),
         val_loss_before=1.0, val_loss=1.0, content_files=files,
     )  # fmt: skip
-    with tuned_model(checkpoint, manifest, state=state) as tuned, base_model(checkpoint, manifest, state=state) as base:
+    asker, precision = Asker.of(manifest, decoding(manifest), state=state), number_format("auto", hardware=run.hardware)
+    with (
+        tuned_model(checkpoint, manifest, asker, precision=precision, state=state) as tuned,
+        base_model(manifest, asker, precision=precision, state=state) as base,
+    ):
         assert {tuned.model.dtype, base.model.dtype} == {dtype}
 
 
