@@ -45,7 +45,7 @@ class ArtifactStore:
         """
         self.url, self._behind = url, behind
         try:
-            self._root = UPath(url, **OPTIONS.get(url.partition("://")[0], {}))
+            self._root: UPath = UPath(url, **OPTIONS.get(url.partition("://")[0], {}))
             _ = self._root.fs  # else made on first use, which is too late to say that its package is missing
         except (ValueError, ImportError) as error:
             hint = "use file:///... or another URL that an installed fsspec package serves, such as s3://bucket/prefix"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 
 from pe_training.evaluation import accuracy, classification, fairness, leak, safety, therapeutic
