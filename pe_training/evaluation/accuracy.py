@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pe_training.evaluation.confusion import macro_f1, macro_f1_difference
 from pe_training.evaluation.measures import Measure, Row, Scored, pick
+from pe_training.evaluation.ratios import perplexity, weighted_ratio, weighted_ratio_difference
 from pe_training.evaluation.record import Metric
-from pe_training.evaluation.resampling import macro_f1, macro_f1_difference, perplexity, weighted_ratio, weighted_ratio_difference
 from pe_training.evaluation.suites import SuiteConfig
 
 
@@ -36,7 +37,7 @@ class Labelled:
     base: str | None = None
 
 
-def score_losses(dialogues: Sequence[DialogueLoss], *, config: SuiteConfig, seed: int) -> Scored:
+def score_losses(dialogues: Sequence[DialogueLoss], *, config: SuiteConfig) -> Scored:
     """Loss and perplexity of a causal model. Raises divergence where a loss is not finite."""
     loss = Measure(suite=config.name, name="loss", better="lower", unit="nats", min_n=2)
     ppl = Measure(suite=config.name, name="perplexity", better="lower", unit="perplexity", min_n=2)
@@ -46,9 +47,9 @@ def score_losses(dialogues: Sequence[DialogueLoss], *, config: SuiteConfig, seed
     tokens, nats = [float(d.tokens) for d in dialogues], [d.nats for d in dialogues]
     base_nats = [d.base_nats for d in dialogues if d.base_nats is not None]
     assert len(base_nats) in (0, len(dialogues)), "a baseline answers every dialogue or none"
-    tuned = weighted_ratio(nats, tokens, seed=seed)
-    base = weighted_ratio(base_nats, tokens, seed=seed) if base_nats else None
-    difference = weighted_ratio_difference(nats, base_nats, tokens, seed=seed) if base_nats else None
+    tuned = weighted_ratio(nats, tokens)
+    base = weighted_ratio(base_nats, tokens) if base_nats else None
+    difference = weighted_ratio_difference(nats, base_nats, tokens) if base_nats else None
     metrics = (
         loss.metric(tuned=tuned, base=base, difference=difference, note=f"{int(sum(tokens))} therapist tokens"),
         ppl.metric(tuned=perplexity(tuned), base=perplexity(base) if base else None),

@@ -12,8 +12,8 @@ from itertools import pairwise
 
 from pe_training.evaluation.examples import ReferenceExample
 from pe_training.evaluation.measures import Better, Measure, Replies, Row, Scored, check_aligned, empties
+from pe_training.evaluation.ratios import jackknife
 from pe_training.evaluation.record import Comparison, Estimate, Metric
-from pe_training.evaluation.resampling import jackknife
 from pe_training.evaluation.rubric import judge
 from pe_training.evaluation.statistics import comparison, estimate
 from pe_training.evaluation.suites import SuiteConfig

@@ -103,7 +103,7 @@ def test_slices_below_the_minimum_are_insufficient_and_no_examples_is_no_evidenc
     assert all(m.tuned is None and m.note == "no examples" for m in none.metrics)
     assert all(m.tuned is None for m in fairness.score_replies([], config=suite("fairness").config, tuned=[], base=None, seed=1).metrics)
     assert all(m.tuned is None for m in therapeutic.score_replies([], config=config, tuned=[], base=None).metrics)
-    assert all(m.tuned is None for m in accuracy.score_losses([], config=config, seed=1).metrics)
+    assert all(m.tuned is None for m in accuracy.score_losses([], config=config).metrics)
     assert all(m.tuned is None for m in accuracy.score_labels([], config=config, seed=1).metrics)
 
 
@@ -201,7 +201,7 @@ def test_distinct_two_by_hand() -> None:
 
 def test_loss_and_perplexity_of_dialogues_by_hand() -> None:
     dialogues = [DialogueLoss(id="a", tokens=10, nats=20.0, base_nats=30.0), DialogueLoss(id="b", tokens=30, nats=30.0, base_nats=90.0)]
-    found = accuracy.score_losses(dialogues, config=suite("accuracy").config, seed=1)
+    found = accuracy.score_losses(dialogues, config=suite("accuracy").config)
     loss = get(found, "loss")
     assert value(found, "loss") == 1.25
     assert loss.base is not None
@@ -210,7 +210,7 @@ def test_loss_and_perplexity_of_dialogues_by_hand() -> None:
     assert loss.difference.value == -1.75
     assert loss.note == "40 therapist tokens"
     assert value(found, "perplexity") == round(math.exp(1.25), 6)
-    one = accuracy.score_losses(dialogues[:1], config=suite("accuracy").config, seed=1)
+    one = accuracy.score_losses(dialogues[:1], config=suite("accuracy").config)
     assert get(one, "loss").tuned is None
     assert get(one, "loss").note == "insufficient: 1 of 2"
 
