@@ -63,8 +63,8 @@ def intervals_table(*, repeats: int) -> Table:
         ("loss per token", "ours, closed form"): lambda: _ends(weighted_ratio(*losses)),
     }
     table = Table(
-        title=f"95 % intervals over {EXAMPLES:,} examples, {RESAMPLES:,} resamples, CPU seconds, medians of {repeats}, numpy {np.__version__}, "
-        f"{platform.machine()}, {os.cpu_count()} cores"
+        title=f"95 % intervals over {EXAMPLES:,} examples, {RESAMPLES:,} resamples, CPU seconds, medians of {repeats}, "
+        f"numpy {np.__version__}, {platform.machine()}, {os.cpu_count()} cores"
     )
     for column in ("what", "how", "median s", "range s", "times as fast", "ends apart, of a width"):
         table.add_column(column, justify="left" if column in {"what", "how"} else "right")

@@ -103,14 +103,14 @@ def test_the_paired_test_errs_at_most_25_times_in_1000_towards_the_tuned_model()
 
 
 def test_the_gate_itself_has_that_size_and_power() -> None:
-    """The gate reads the low end of Newcombe's interval against 0. It may not pass what McNemar would not."""
+    """The gate reads the low end of Newcombe's interval against 0, which is a little less strict than the exact test."""
 
     def passes(gained: float, lost: float, seed: int) -> float:
         drawn = np.random.default_rng(seed).multinomial(PAIRS, [0.7 - gained, gained, lost, 0.3 - lost], size=6000)
         return float(np.mean([paired_counts(both=int(a), gained=int(b), lost=int(c), neither=int(d)).low >= 0 for a, b, c, d in drawn]))
 
-    assert 0.68 <= passes(FIXED, BROKEN, 1) <= 0.78
-    assert 0.005 <= passes(0.1, 0.1, 2) <= 0.03
+    assert 0.71 <= passes(FIXED, BROKEN, 1) <= 0.77
+    assert 0.015 <= passes(0.1, 0.1, 2) <= 0.031  # 0.025, three standard errors above
     assert passes(BROKEN, FIXED, 3) == 0
 
 
