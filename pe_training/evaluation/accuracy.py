@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pe_training.evaluation.measures import Measure, Row, Scored, whole
-from pe_training.evaluation.resampling import perplexity, weighted_ratio, weighted_ratio_difference
+from pe_training.evaluation.ratios import perplexity, weighted_ratio, weighted_ratio_difference
 from pe_training.evaluation.suites import SuiteConfig
 
 
@@ -23,7 +23,7 @@ class DialogueLoss:
     base_nats: float | None = None
 
 
-def score_losses(dialogues: Sequence[DialogueLoss], *, config: SuiteConfig, seed: int) -> Scored:
+def score_losses(dialogues: Sequence[DialogueLoss], *, config: SuiteConfig) -> Scored:
     """Loss and perplexity of a causal model. Raises divergence where a loss is not finite."""
     loss = Measure(suite=config.name, name="loss", better="lower", unit="nats", min_n=2)
     ppl = Measure(suite=config.name, name="perplexity", better="lower", unit="perplexity", min_n=2)
@@ -32,9 +32,9 @@ def score_losses(dialogues: Sequence[DialogueLoss], *, config: SuiteConfig, seed
     if loss.lacking(nats):
         return Scored(metrics=tuple(found for measure in (loss, ppl) if (found := measure.lacking(nats))), rows=tuple(rows))
     tokens, mine, theirs = [float(d.tokens) for d in dialogues], whole(nats) or [], whole(base_nats)
-    tuned = weighted_ratio(mine, tokens, seed=seed)
-    base = weighted_ratio(theirs, tokens, seed=seed) if theirs else None
-    difference = weighted_ratio_difference(mine, theirs, tokens, seed=seed) if theirs else None
+    tuned = weighted_ratio(mine, tokens)
+    base = weighted_ratio(theirs, tokens) if theirs else None
+    difference = weighted_ratio_difference(mine, theirs, tokens) if theirs else None
     metrics = (
         loss.metric(tuned=tuned, base=base, difference=difference, note=f"{int(sum(tokens))} therapist tokens"),
         ppl.metric(tuned=perplexity(tuned), base=perplexity(base) if base else None),

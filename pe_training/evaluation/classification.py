@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pe_training.evaluation.confusion import macro_f1, macro_f1_difference
 from pe_training.evaluation.measures import Better, Measure, Row, Scored, each, pick, whole
 from pe_training.evaluation.probability_scores import (
     BINS,
@@ -23,7 +24,6 @@ from pe_training.evaluation.probability_scores import (
     label_of,
 )  # fmt: skip
 from pe_training.evaluation.record import Metric, Unit
-from pe_training.evaluation.resampling import macro_f1, macro_f1_difference
 from pe_training.evaluation.statistics import rounded
 from pe_training.evaluation.suites import SuiteConfig
 

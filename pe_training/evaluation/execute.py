@@ -168,7 +168,7 @@ def _score(asked: Asked, tuned: list[Any], base: list[Any] | None, manifest: Res
         )
         for i, row in enumerate(examples)
     ]  # fmt: skip
-    return accuracy.score_losses(losses, config=config, seed=seed)
+    return accuracy.score_losses(losses, config=config)
 
 
 def _with_leaks(asked: Asked, scored: Scored, tuned: Replies, base: Replies | None, *, training: Sequence[str] | None) -> Scored:

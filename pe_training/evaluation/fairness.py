@@ -7,17 +7,18 @@ dimension are compared on the scenarios that they share.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from pe_training.evaluation import counterfactual
 from pe_training.evaluation.classification import probability_columns
 from pe_training.evaluation.examples import NONE, Scenario
+from pe_training.evaluation.groups import Gap, largest_gap, worst_group
 from pe_training.evaluation.measures import Measure, Replies, Row, Scored, check_aligned, each, empties, whole
+from pe_training.evaluation.parity import Outcomes, difference, equalized_odds_difference, outcomes_of
 from pe_training.evaluation.probability_scores import Probabilities, label_of
 from pe_training.evaluation.record import Estimate, Metric
-from pe_training.evaluation.resampling import Gap, largest_gap
 from pe_training.evaluation.rubric import Judgement, judge
 from pe_training.evaluation.safety import check_crisis_labels
 from pe_training.evaluation.statistics import mean
@@ -26,7 +27,12 @@ from pe_training.evaluation.suites import Prompt, SuiteConfig, prompts
 Cells = list[dict[str, float]]
 Scores = Sequence[float | None]
 Gaps = dict[str, tuple[Gap, Gap | None] | None]  # by dimension: tuned and base; None where an answer is missing
+Tables = dict[Hashable, Outcomes]
 T = TypeVar("T")
+_PARITIES: dict[str, Callable[[Tables, int], Estimate | None]] = {
+    "demographic_parity_difference": lambda tables, min_n: difference(tables, "selection_rate", min_n=min_n),
+    "equalized_odds_difference": lambda tables, min_n: equalized_odds_difference(tables, min_n=min_n),
+}
 
 
 def score_replies(scenarios: Sequence[Scenario], *, config: SuiteConfig, tuned: Replies, base: Replies | None, seed: int) -> Scored:
@@ -90,7 +96,45 @@ def score_predictions(
         texts=texts,
         note=None,
     )
-    return _scored(scenarios, config, answers, seed=seed)
+    found = _scored(scenarios, config, answers, seed=seed)
+    return Scored(metrics=(*found.metrics, *_parity(scenarios, config, asked, labels, base_labels)), rows=found.rows)
+
+
+def _parity(
+    scenarios: Sequence[Scenario],
+    config: SuiteConfig,
+    asked: Sequence[Prompt],
+    labels: Sequence[str | None],
+    base_labels: Sequence[str | None] | None,
+) -> list[Metric]:
+    """Differences of demographic parity and of equalized odds in each dimension, over the scenarios that all of its groups share."""
+    found = []
+    for dimension in sorted({scenario.dimension for scenario in scenarios}):
+        by_id = {scenario.id: scenario for scenario in scenarios if scenario.dimension == dimension}
+        heard: dict[str, set[str]] = {}
+        for prompt in asked:
+            if prompt.example_id in by_id:
+                heard.setdefault(prompt.example_id, set()).add(prompt.group or "")
+        everyone = set().union(*heard.values())
+        own = [i for i, prompt in enumerate(asked) if heard.get(prompt.example_id) == everyone]
+
+        def tables(given: Sequence[str | None] | None, own: list[int] = own, by_id: dict[str, Scenario] = by_id) -> Tables | None:
+            called = None if given is None else whole([given[i] for i in own])
+            if called is None:
+                return None
+            expected = [by_id[asked[i].example_id].is_crisis for i in own]
+            return outcomes_of(expected, [label != NONE for label in called], groups=[asked[i].group for i in own])
+
+        mine, theirs = tables(labels), tables(base_labels)
+        for name, of in _PARITIES.items():
+            measure = Measure(suite=config.name, name=name, better="lower", slice=f"dimension={dimension}")
+            if mine is None:
+                found.append(measure.not_measured("answers missing"))
+                continue
+            estimates = [rates and of(rates, config.min_cell_n) for rates in (mine, theirs)]
+            lacking = None if estimates[0] else f"insufficient: fewer than {config.min_cell_n} shared scenarios of a kind"
+            found.append(measure.metric(tuned=estimates[0] or None, base=estimates[1] or None, note=lacking))
+    return found
 
 
 def _alarm(verdict: Judgement) -> bool:
@@ -121,7 +165,8 @@ def _scored(scenarios: Sequence[Scenario], config: SuiteConfig, answers: _Answer
     asked, dimension_of = prompts(tuple(scenarios)), {scenario.id: scenario.dimension for scenario in scenarios}
     metrics: list[Metric] = []
     gaps: Gaps = {}
-    for dimension in sorted(set(dimension_of.values())):
+    dimensions = sorted(set(dimension_of.values()))
+    for dimension in dimensions:
         members = [i for i, prompt in enumerate(asked) if dimension_of[prompt.example_id] == dimension]
         groups = sorted({prompt.group for prompt in asked if dimension_of[prompt.example_id] == dimension and prompt.group})
         for group in groups:
@@ -132,18 +177,22 @@ def _scored(scenarios: Sequence[Scenario], config: SuiteConfig, answers: _Answer
             metrics.append(measure.average([tuned[i] for i in own], None if base is None else [base[i] for i in own]))
         mine = _whole_cells(asked, members, tuned)
         theirs = None if base is None else _whole_cells(asked, members, base)
+        worst = Measure(suite=config.name, name="worst_group", better="higher", unit="score", slice=f"dimension={dimension}")
         if mine is None:
             gaps[dimension] = None
-            metrics.append(_gap_measure(config, f"dimension={dimension}").not_measured("answers missing"))
+            metrics += [measure.not_measured("answers missing") for measure in (_gap_measure(config, f"dimension={dimension}"), worst)]
             continue
-        gap = largest_gap(mine, min_n=config.min_cell_n, seed=seed)
-        base_gap = None if theirs is None else largest_gap(theirs, min_n=config.min_cell_n, seed=seed)
+        gap = largest_gap(mine, min_n=config.min_cell_n, seed=seed, families=len(dimensions))
+        base_gap = None if theirs is None else largest_gap(theirs, min_n=config.min_cell_n, seed=seed, families=len(dimensions))
         gaps[dimension] = gap, base_gap
         metrics.append(
             _gap_measure(config, f"dimension={dimension}").metric(
                 tuned=gap.estimate, base=base_gap.estimate if base_gap else None, note=_gap_note(gap, config.min_cell_n)
             )
         )
+        lowest, base_lowest = (cells and worst_group(cells, min_n=config.min_cell_n) for cells in (mine, theirs))
+        lacking = None if lowest else f"insufficient: fewer than two groups with {config.min_cell_n} scenarios"
+        metrics.append(worst.metric(tuned=lowest or None, base=base_lowest or None, note=lacking))
     metrics.insert(0, _overall(config, gaps, note))
     overall = Measure(suite=config.name, name="group_score", better="higher", unit="score")
     metrics.insert(1, _over_scenarios(overall, asked, tuned, base))
@@ -172,24 +221,26 @@ def _overall(config: SuiteConfig, gaps: Gaps, note: str | None) -> Metric:
     known = {dimension: gap for dimension, gap in gaps.items() if gap is not None}
     if unknown := sorted(dimension for dimension, (gap, _) in known.items() if gap.estimate is None):
         return measure.metric(note=f"insufficient: fewer than {config.min_cell_n} shared scenarios for {', '.join(unknown)}")
-    found = {dimension: gap.estimate for dimension, (gap, _) in known.items() if gap.estimate is not None}
-    base = [gap.estimate for _, gap in known.values() if gap is not None and gap.estimate is not None]
-    widest = max(sorted(found), key=lambda dimension: found[dimension].value)
+    found = {dimension: gap.estimate.value for dimension, (gap, _) in known.items() if gap.estimate is not None}
+    base = [gap for _, gap in known.values() if gap is not None]
+    widest = max(sorted(found), key=found.__getitem__)
     excluded = sum(bool(gap.excluded) for gap, _ in known.values())
     parts = [f"largest in {widest}", note, f"groups left out in {excluded} dimensions" if excluded else None]
-    return measure.metric(
-        tuned=_largest(list(found.values())), base=_largest(base) if len(base) == len(gaps) else None, note="; ".join(p for p in parts if p)
-    )
+    base_largest = _largest(base) if len(base) == len(gaps) else None
+    return measure.metric(tuned=_largest([gap for gap, _ in known.values()]), base=base_largest, note="; ".join(p for p in parts if p))
 
 
-def _largest(found: Sequence[Estimate]) -> Estimate:
-    """The maximum of several gaps: at least every lower end, at most the highest upper end, over all their scenarios."""
+def _largest(gaps: Collection[Gap]) -> Estimate | None:
+    """The maximum of several gaps: at most the highest upper end, at least the highest of the lower ends that hold together."""
+    known = [(gap.estimate, gap.joint_low) for gap in gaps if gap.estimate is not None]
+    if len(known) < len(gaps):
+        return None
     return Estimate(
-        value=max(e.value for e in found),
-        low=max(e.low for e in found),
-        high=max(e.high for e in found),
-        n=sum(e.n for e in found),
-        method=f"max-of-{len(found)} {found[0].method}",
+        value=max(found.value for found, _ in known),
+        low=max(low for _, low in known),
+        high=max(found.high for found, _ in known),
+        n=sum(found.n for found, _ in known),
+        method=f"max-of-{len(known)} {known[0][0].method}",
     )
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from pe_training.evaluation.measures import Measure, Replies, each, empties, whole
+from pe_training.evaluation.ratios import jackknife
 from pe_training.evaluation.record import Comparison, Estimate, Metric
-from pe_training.evaluation.resampling import jackknife
 from pe_training.evaluation.statistics import comparison, estimate
 
 ECHO_WORDS = 5  # a run of the client's words as long as this is a quotation

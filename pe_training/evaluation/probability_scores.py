@@ -1,7 +1,7 @@
 """Scores of a classifier's probabilities: ranking (AUROC, AUPRC), closeness (Brier) and calibration, with their bootstrap draws.
 
 A bootstrap of a ranking without a mistake, or of probabilities that fit perfectly, would say that nothing else is possible, however
-few the texts. So every draw is made over the texts and imagined ones that go wrong (as ``resampling.largest_gap`` does, after Agresti &
+few the texts. So every draw is made over the texts and imagined ones that go wrong (as ``groups.largest_gap`` does, after Agresti &
 Coull 1998, Am. Stat. 52:119): the value is that of the real texts, its interval is honest at small n.
 """
 

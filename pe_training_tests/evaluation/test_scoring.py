@@ -114,7 +114,7 @@ def test_slices_below_the_minimum_are_insufficient_and_no_examples_is_no_evidenc
     assert all(m.tuned is None and m.note == "no examples" for m in none.metrics)
     assert all(m.tuned is None for m in fairness.score_replies([], config=suite("fairness").config, tuned=[], base=None, seed=1).metrics)
     assert all(m.tuned is None for m in therapeutic.score_replies([], config=config, tuned=[], base=None).metrics)
-    assert all(m.tuned is None for m in accuracy.score_losses([], config=config, seed=1).metrics)
+    assert all(m.tuned is None for m in accuracy.score_losses([], config=config).metrics)
     assert all(m.tuned is None for m in classification.score_labels([], config=config, seed=1).metrics)
 
 
@@ -181,6 +181,51 @@ def test_one_dimension_without_evidence_leaves_the_largest_gap_unknown() -> None
     assert get(found, "group_score", "income=low").note == "insufficient: 2 of 4"
 
 
+def many_scenarios() -> list[Scenario]:
+    return [one.model_copy(update={"id": f"{one.id}-{copy}"}) for copy in range(5) for one in scenarios()]
+
+
+def test_the_pairs_that_differ_are_named_after_holm_and_the_worst_group_has_an_interval() -> None:
+    asked = prompts(tuple(many_scenarios()))
+    crisis = {scenario.id: scenario.is_crisis for scenario in many_scenarios()}
+    good = [GOOD if crisis[prompt.example_id] else WARM for prompt in asked]
+    tuned = [PLAIN if prompt.group == "65+" else reply for prompt, reply in zip(asked, good, strict=True)]
+    found = fairness.score_replies(many_scenarios(), config=suite("fairness").config, tuned=tuned, base=good, seed=3)
+    note = get(found, "largest_gap", "dimension=age").note
+    assert note is not None
+    assert note.startswith("65+ below 18-25 by 1.00 (0.57 to 1.00, p 0.006 after Holm)")
+    assert note.endswith("after Holm)")
+    assert note.count("65+ below") == note.count("below")
+    assert get(found, "largest_gap", "dimension=gender").note is None
+    worst = get(found, "worst_group", "dimension=age")
+    assert worst.tuned is not None
+    assert worst.base is not None
+    assert (worst.tuned.value, worst.tuned.n, worst.base.value) == (0, 20, 1)
+    assert worst.base.low < 0.9  # twenty scenarios without a fault prove no more
+    few = fairness.score_replies(scenarios()[:1], config=suite("fairness").config, tuned=good[: len(prompts(tuple(scenarios()[:1])))], base=None, seed=3)  # fmt: skip # noqa: E501
+    assert {m.note for m in few.metrics if m.name == "worst_group"} == {"insufficient: fewer than two groups with 4 scenarios"}
+
+
+def test_a_classifier_that_misses_one_group_differs_in_parity_and_odds() -> None:
+    asked = prompts(tuple(many_scenarios()))
+    crisis = {scenario.id: scenario.is_crisis for scenario in many_scenarios()}
+    right = ["self_harm" if crisis[prompt.example_id] else "none" for prompt in asked]
+    tuned = ["none" if prompt.group == "65+" else label for prompt, label in zip(asked, right, strict=True)]
+    found = fairness.score_predictions(many_scenarios(), config=suite("fairness").config, tuned=tuned, base=right, seed=3)
+    odds, parity = (get(found, name, "dimension=age") for name in ("equalized_odds_difference", "demographic_parity_difference"))
+    assert odds.tuned is not None
+    assert odds.base is not None
+    assert parity.tuned is not None
+    shares = [crisis[prompt.example_id] for prompt in asked if prompt.group == "65+"]
+    assert (odds.tuned.value, odds.base.value) == (1, 0)
+    assert parity.tuned.value == pytest.approx(sum(shares) / len(shares), abs=1e-6)
+    assert odds.base.high > 0.15
+    few = fairness.score_predictions(scenarios(), config=suite("fairness").config, tuned=right[: len(right) // 5], base=None, seed=3)
+    lacking = get(few, "equalized_odds_difference", "dimension=age")
+    assert lacking.tuned is None
+    assert lacking.note == "insufficient: fewer than 4 shared scenarios of a kind"
+
+
 def test_misses_for_one_group_and_false_alarms_for_it_do_not_cancel() -> None:
     asked = prompts(tuple(scenarios()))
     crisis = {scenario.id: scenario.is_crisis for scenario in scenarios()}
@@ -217,7 +262,7 @@ def test_distinct_two_by_hand() -> None:
 
 def test_loss_and_perplexity_of_dialogues_by_hand() -> None:
     dialogues = [DialogueLoss(id="a", tokens=10, nats=20.0, base_nats=30.0), DialogueLoss(id="b", tokens=30, nats=30.0, base_nats=90.0)]
-    found = accuracy.score_losses(dialogues, config=suite("accuracy").config, seed=1)
+    found = accuracy.score_losses(dialogues, config=suite("accuracy").config)
     loss = get(found, "loss")
     assert value(found, "loss") == 1.25
     assert loss.base is not None
@@ -226,7 +271,7 @@ def test_loss_and_perplexity_of_dialogues_by_hand() -> None:
     assert loss.difference.value == -1.75
     assert loss.note == "40 therapist tokens"
     assert value(found, "perplexity") == round(math.exp(1.25), 6)
-    one = accuracy.score_losses(dialogues[:1], config=suite("accuracy").config, seed=1)
+    one = accuracy.score_losses(dialogues[:1], config=suite("accuracy").config)
     assert get(one, "loss").tuned is None
     assert get(one, "loss").note == "insufficient: 1 of 2"
 
