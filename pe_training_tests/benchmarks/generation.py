@@ -63,7 +63,7 @@ def generation_table(*, base: str = SMOLLM, prompts: int = PROMPTS, new_tokens: 
     assert agreeing >= AGREEING * len(asked), f"only {agreeing} of {len(asked)} replies are the same"
     assert decoder.replies(asked[:2], max_new_tokens=new_tokens, end=end) == ours.replies[:2], "a reply depends on its batch"
     table = Table(
-        title=f"{prompts} prompts of {statistics.mean(map(len, asked)):.0f} tokens, {new_tokens} new ones each, {base}, {precision}, "
+        title=f"{prompts} prompts of {statistics.mean(map(len, asked)):.0f} tokens (mean), {new_tokens} new each, {base}, {precision}, "
         f"{torch.get_num_threads()} threads, torch {torch.__version__}, transformers {importlib.metadata.version('transformers')}"
     )
     for column in ("how", "median s", "range s", "tokens/s", "times transformers", "replies the same"):

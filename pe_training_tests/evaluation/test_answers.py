@@ -14,6 +14,7 @@ from pe_training.evaluation.identity import ModelIdentity
 from pe_training.settings import Settings
 from pe_training.storage import tables as t
 from pe_training.storage.state import State
+from pe_training_tests.postgres_server import PostgresServer, beside
 
 MODEL = ModelIdentity(subject="sha256:s", digest="sha256:m")
 
@@ -129,3 +130,15 @@ def test_bytes_that_a_record_also_holds_stay(state: State) -> None:
     newer.keep(named(1, newer))
     assert book(state).known(list(answers)) == {}
     assert len(files(state)) == 2
+
+
+@pytest.mark.slow
+def test_on_a_shared_database_two_machines_that_answer_the_same_at_once_leave_one_answer(postgres: PostgresServer, tmp_path: Path) -> None:
+    state = State(Settings(home=tmp_path, database_url=postgres.new_database(tmp_path.name)))
+    first = named(3, book(state))
+    second = {key: f"{value}, later" for key, value in first.items()}
+    assert book(state).known(list(first)) == {}  # the database is open
+    assert beside(postgres, lambda: book(state).keep(first), lambda: book(state).keep(second)) == (None, None)
+    assert book(state).known(list(first)) in (first, second)
+    assert len(files(state)) == 1
+    state.registry.close()
