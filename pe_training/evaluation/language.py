@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 def words(text: str) -> list[str]:
     """The words of a text, as this module counts them."""
-    return [word for part in text.lower().split() if (word := part.strip(_EDGES))]
+    return [word for part in text.lower().split() if (word := part if part.isalnum() else part.strip(_EDGES))]
 
 
 def reference_metrics(suite: str, references: Sequence[str], *, tuned: Replies, base: Replies | None) -> list[Metric]:

@@ -92,12 +92,15 @@ def _read(training: Iterable[str], *, replies: Replies, conversations: Sequence[
             gram = tuple((spoken or [])[start : start + SEED_WORDS])
             if gram not in own[index]:
                 places.setdefault(gram, []).append((index, start))
+    heads, seconds = {gram[0] for gram in places}, {gram[1] for gram in places}
     planted: set[int] = set()
     count = 0
     for text in training:
         count += 1
         row = words(text)
         for start in range(len(row) - SEED_WORDS + 1):
+            if row[start] not in heads or row[start + 1] not in seconds:
+                continue
             for index, place in places.get(tuple(row[start : start + SEED_WORDS]), ()):
                 length = _shared(said[index] or [], place, row, start)
                 runs[index] = max(runs[index] or 0, length)

@@ -37,20 +37,13 @@ class Drawn:
     method: str
 
     def estimate(self) -> Estimate:
-        """The score with its percentile interval (Efron & Tibshirani 1993, ch. 13), which holds the value."""
-        return estimate(*self._ends(self.value, self.draws), n=self.n, method=self.method)
+        """The score with its interval, within 0..1."""
+        return estimate(*_ends(self.value, self.draws, floor=0.0), n=self.n, method=self.method)
 
     def minus(self, other: Drawn) -> Comparison:
         """This score minus another of the same texts."""
-        ends = self._ends(self.value - other.value, self.draws - other.draws)
+        ends = _ends(self.value - other.value, self.draws - other.draws, floor=-1.0)
         return comparison(*ends, n=self.n, method=f"paired-{self.method}")
-
-    @staticmethod
-    def _ends(value: float, draws: Floats) -> tuple[float, float, float]:
-        import numpy as np
-
-        low, high = (float(end) for end in np.nanquantile(draws, [ALPHA / 2, 1 - ALPHA / 2]))
-        return value, min(value, low), max(value, high)
 
 
 def label_of(probabilities: Probabilities) -> str:
@@ -163,6 +156,18 @@ def _average_precision(pos: Floats, neg: Floats) -> Floats:
     total = pos.sum(axis=1)
     found: Floats = np.divide((precision * pos).sum(axis=1), total, out=np.full(len(pos), np.nan), where=total > 0)
     return found
+
+
+def _ends(value: float, draws: Floats, *, floor: float) -> tuple[float, float, float]:
+    """Value and percentile interval (Efron & Tibshirani 1993, ch. 13), made as wide on its near side as on the far one.
+
+    Imagined mistakes move all draws one way, the more the rarer a class; the end that they leave behind must not come closer by it.
+    """
+    import numpy as np
+
+    low, high = (float(end) for end in np.nanquantile(draws, [ALPHA / 2, 1 - ALPHA / 2]))
+    half = max(value - low, high - value, 0.0)
+    return value, max(value - half, floor), min(value + half, 1.0)
 
 
 def _draw(units: int, seed: int, statistic: Callable[[Floats], Floats]) -> Floats:
