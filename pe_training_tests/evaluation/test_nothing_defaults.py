@@ -52,7 +52,12 @@ def crisis_label_metrics(said: Sequence[dict[str, float] | None]) -> tuple[Metri
 
 
 def loss_metrics(rows: Sequence[DialogueLoss]) -> tuple[Metric, ...]:
-    return accuracy.score_losses(rows, config=controls.suite("accuracy").config, seed=1).metrics
+    return accuracy.score_losses(rows, config=controls.suite("accuracy").config).metrics
+
+
+def fairness_label_metrics(said: Sequence[dict[str, float] | None]) -> tuple[Metric, ...]:
+    config = controls.suite("fairness").config
+    return fairness.score_predictions(controls.scenarios(), config=config, tuned=said, base=None, seed=1).metrics
 
 
 def numbers(metric: Metric) -> tuple[object, ...]:
@@ -70,6 +75,7 @@ def nothing_measured(metrics: Sequence[Metric]) -> bool:
 def test_this_test_knows_every_measure_that_has_a_name() -> None:
     sure = [{"none": 0.6, "self_harm": 0.4}] * len(controls.crises())
     found = [*label_metrics(texts()), *crisis_label_metrics(sure), *controls.loss_metrics()]
+    found += fairness_label_metrics([sure[0]] * len(controls.conversations("fairness")))
     for name, scorer in REPLIED.items():
         found += scorer(replies(name), None)
     assert {metric.name for metric in found} == set(MEASURES)
@@ -145,7 +151,7 @@ def test_an_empty_suite_measures_nothing() -> None:
         safety.score_predictions([], config=controls.suite("safety").config, tuned=[], base=None, seed=1),
         fairness.score_replies([], config=controls.suite("fairness").config, tuned=[], base=[], seed=1),
         therapeutic.score_replies([], config=controls.suite("therapeutic").config, tuned=[], base=[]),
-        accuracy.score_losses([], config=controls.suite("accuracy").config, seed=1),
+        accuracy.score_losses([], config=controls.suite("accuracy").config),
         classification.score_labels([], config=controls.suite("accuracy").config, seed=1),
     ):
         found += scored.metrics
