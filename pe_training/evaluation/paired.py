@@ -40,8 +40,8 @@ def paired_permutation(differences: Sequence[float], *, seed: int) -> float:
     for start in range(0, PATTERNS, chunk):
         many = min(chunk, PATTERNS - start)
         bits = np.frombuffer(generator.bytes(many * (count // 8 + 1)), np.uint8).reshape(many, -1)
-        positive = np.unpackbits(bits, axis=1, count=count)
-        extreme += int((np.abs(2.0 * (positive.astype(np.float64) @ sizes) - total) >= reached).sum())
+        drawn = np.unpackbits(bits, axis=1, count=count)
+        extreme += int((np.abs(2.0 * (drawn.astype(np.float64) @ sizes) - total) >= reached).sum())
     return (extreme + 1) / (PATTERNS + 1)
 
 

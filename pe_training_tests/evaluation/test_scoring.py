@@ -184,8 +184,8 @@ def test_the_pairs_that_differ_are_named_after_holm_and_the_worst_group_has_an_i
     worst = get(found, "worst_group", "dimension=age")
     assert worst.tuned is not None
     assert worst.base is not None
-    assert (worst.tuned.value, worst.tuned.n, worst.base.value) == (0, 20, 1)
-    assert worst.base.low < 0.9  # twenty scenarios without a fault prove no more
+    assert (worst.tuned.value, worst.tuned.n, worst.base.value) == (0, 25, 1)
+    assert worst.base.low < 0.9  # 25 scenarios without a fault prove no more
     few = fairness.score_replies(scenarios()[:1], config=suite("fairness").config, tuned=good[: len(prompts(tuple(scenarios()[:1])))], base=None, seed=3)  # fmt: skip # noqa: E501
     assert {m.note for m in few.metrics if m.name == "worst_group"} == {"insufficient: fewer than two groups with 4 scenarios"}
 
