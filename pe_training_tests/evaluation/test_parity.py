@@ -110,3 +110,13 @@ def test_the_interval_of_a_difference_covers_the_truth_and_its_upper_end_alone_m
     found = [gap for table in tables if (gap := difference(table, "true_positive_rate"))]
     assert np.mean([gap.low <= truth <= gap.high for gap in found]) >= 0.94
     assert np.mean([gap.high >= truth for gap in found]) >= 0.96
+
+
+def test_equalized_odds_pays_for_two_looks_at_its_lower_end_only() -> None:
+    good = Outcomes(true_positives=90, false_negatives=10, false_positives=10, true_negatives=90)
+    tables = {"a": good, "b": Outcomes(true_positives=60, false_negatives=40, false_positives=10, true_negatives=90)}
+    odds, alone = equalized_odds_difference(tables), difference(tables, "true_positive_rate")
+    assert odds is not None
+    assert alone is not None
+    assert (odds.value, odds.high) == (alone.value, alone.high)
+    assert 0 < odds.low < alone.low
