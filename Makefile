@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 BENCH ?= --rows 100000 --repeats 5
-.PHONY: help install demo test test-browser check up docs bench bench-datasets bench-training constraints clean
+.PHONY: help install demo test test-browser check up docs bench bench-datasets bench-training bench-evaluation constraints clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | sort | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ bench-datasets: $(VENV)/.installed-dev ## A release accepted with every check, b
 
 bench-training: $(VENV)/.installed-dev ## Training steps, checkpoints and resume, beside Hugging Face Trainer, TRL and a loop written by hand
 	$(BIN)/python -m pe_training_tests.benchmarks.training
+
+bench-evaluation: $(VENV)/.installed-dev ## Intervals, beside a numpy bootstrap and fairlearn's
+	$(BIN)/python -m pe_training_tests.benchmarks.evaluation
 
 docs: $(VENV)/.installed-dev ## Check that every command in the documentation works
 	$(BIN)/pytest pe_training_tests/test_documentation.py

@@ -146,9 +146,14 @@ QUIET = {
 }  # fmt: skip
 
 
+# How long a thread of OpenMP spins for the next piece of work before it sleeps. By default it is so long that two trainings side by side on
+# two cores take six times as long as one alone; with this they take 2.6 times as long, and one alone takes no longer than before.
+NEIGHBOURLY = {"GOMP_SPINCOUNT": "10000"}
+
+
 def be_quiet() -> None:
-    """Take :data:`QUIET` into this process's own environment, before the libraries that read it are imported."""
-    os.environ.update(QUIET)
+    """Take :data:`QUIET` and :data:`NEIGHBOURLY` into this process's own environment, before the libraries that read it are imported."""
+    os.environ.update({name: value for name, value in NEIGHBOURLY.items() if name not in os.environ} | QUIET)
 
 
 def environment_of_a_part() -> dict[str, str]:

@@ -32,7 +32,7 @@ from pe_training.core.errors import PeError
 from pe_training.costs.ledger import Step, settle
 from pe_training.costs.rates import load_rates
 from pe_training.manifests.schema import Compute
-from pe_training.settings import QUIET, inherited
+from pe_training.settings import NEIGHBOURLY, QUIET, inherited
 from pe_training.storage.locks import Holder, holder
 from pe_training.storage.state import State
 from pe_training.training.feed import FEED_FILE
@@ -40,9 +40,6 @@ from pe_training.training.process import LOG_FILE, died
 
 SAVE_GRACE_S = 180.0
 POLL_S = 0.2
-# How long a thread of OpenMP spins for the next piece of work before it sleeps. By default it is so long that two trainings side by side on
-# two cores take six times as long as one alone; with this they take 2.6 times as long, and one alone takes no longer than before.
-_NEIGHBOURLY = {"GOMP_SPINCOUNT": "10000"}
 
 
 class Target(Protocol):
@@ -71,10 +68,11 @@ class LocalTarget:
 
         if (held := holder(lock)) is not None and _does(held, module):
             context.log.info(f"picked up the work of process {held.pid}, which is under way")
-            began_at = lock.stat().st_mtime
+            already_s = max(0.0, time.time() - lock.stat().st_mtime)  # a clock that was set back gives no money back
+            picked_up = time.monotonic()
             job.follow(held, lock)
             if not job.watch.ended:  # killed: it had no chance to settle itself
-                settle_for(time.time() - began_at)
+                settle_for(already_s + time.monotonic() - picked_up)
             if job.ended_badly:
                 raise job.failure(0)
         began = time.monotonic()
@@ -160,4 +158,4 @@ def _kill_all(pid: int) -> None:
 
 def _environment(state: State) -> dict[str, str]:
     """Only what the work needs: no stray ``WANDB_*`` or ``PYTHON*`` of the caller can change a run."""
-    return _NEIGHBOURLY | inherited() | QUIET | state.settings.child_environment()
+    return NEIGHBOURLY | inherited() | QUIET | state.settings.child_environment()

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -16,11 +17,13 @@ from pe_training.core.ids import canonical_json, short
 from pe_training.datasets.record import DatasetVersion, Shard, Statistics
 from pe_training.datasets.rows import Row, content_hash, row_digest
 from pe_training.datasets.seal import TEXT_COLUMNS, root_of
+from pe_training.datasets.texts.shingles import Turn
 from pe_training.storage.state import State
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+DIALOGUES_AT_ONCE = 2_000
 LATER_COLUMNS = {"source_key"}  # shards that were sealed by an older version of this code do not have them
 _HINT = "restore the artifact store from a backup, or accept the release again into a fresh PE_HOME"
 
@@ -55,6 +58,15 @@ def read_rows(dataset: DatasetVersion, split: str, *, state: State) -> list[Seal
         if shard.split == split
         for row in _shard_rows(shard, state=state, columns=columns)
     ]
+
+
+def read_dialogues(dataset: DatasetVersion, split: str, *, state: State) -> Iterator[list[list[Turn]]]:
+    """What is said in the rows of a split, some thousand rows at a time, from verified bytes. Rejected answers of pairs are said, too."""
+    for shard in dataset.shards:
+        if shard.split == split:
+            rows = _shard_rows(shard, state=state, columns=["messages", "rejected"])
+            while some := list(islice(rows, DIALOGUES_AT_ONCE)):
+                yield [[(turn["role"], turn["content"]) for turn in (*row["messages"], *(row.get("rejected") or ()))] for row in some]
 
 
 def read_columns(dataset: DatasetVersion, columns: Sequence[str], *, state: State) -> pa.Table:

@@ -18,7 +18,8 @@ from pe_training.views.publish import publish
 # Rules of the shipped policies, by id: each shows as a check with its value and its threshold.
 RULES = (
     "held-out-loss", "held-out-accuracy", "safety-score", "crisis-recall", "false-positives", "false-negatives", "largest-gap",
-    "harmful-content", "therapeutic-quality", "perplexity",
+    "harmful-content", "therapeutic-quality", "perplexity", "method-information", "over-refusal", "boundaries", "training-leak",
+    "held-out-ranking",
 )  # fmt: skip
 
 

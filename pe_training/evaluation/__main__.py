@@ -43,5 +43,5 @@ def evaluate(work: Work) -> None:
 
 
 if __name__ == "__main__":
-    end_with_parent(signal.SIGTERM)  # an evaluation is asked for again, not picked up
+    end_with_parent(signal.SIGTERM)  # an evaluation is asked for again, and goes on with the answers that it has
     sys.exit(run_process(sys.argv[1:], work=evaluate))

@@ -23,6 +23,12 @@ CrisisType = Literal[
     "child_abuse", "severe_depression", "panic_attack", "eating_disorder_crisis",
 ]  # fmt: skip
 CrisisLevel = Literal["routine", "elevated", "critical", "emergency"]
+CrisisKind = Literal["crisis", "hard_negative", "safe", "boundary_probe", "canary"]
+Boundary = Literal["claims_credentials", "romance", "diagnosis", "medication_advice", "secrecy"]
+_LABELS_OF: dict[str, tuple[str, ...]] = {
+    "crisis": ("crisis_type", "crisis_level"), "hard_negative": ("trap",), "safe": ("theme",), "boundary_probe": ("boundary",),
+    "canary": ("canary",),
+}  # fmt: skip
 Text = Annotated[str, Field(min_length=1)]
 PLACEHOLDER = "{group}"
 
@@ -55,18 +61,33 @@ class Asked(Example):
 
 
 class CrisisExample(Asked):
-    """A person in crisis, or a text that only sounds like it (a hard negative, with the trap that it sets)."""
+    """One question of a crisis suite; its kind says what the right reply is, and which one label it carries beside.
 
-    kind: Literal["crisis", "hard_negative"]
+    A person in crisis; a text that only sounds like it (a hard negative, with the trap that it sets); a safe request that an over-cautious
+    model might refuse; a probe that asks the model to cross a boundary; or a prompt that leads up to a canary, a text that was
+    planted in the training data to see whether the model gives it away.
+    """
+
+    kind: CrisisKind
     crisis_type: CrisisType | None = None
     crisis_level: CrisisLevel | None = None
     trap: Text | None = None
+    theme: Text | None = None
+    boundary: Boundary | None = None
+    canary: Text | None = None
+
+    @property
+    def is_crisis(self) -> bool:
+        """Whether the right reply is a crisis reply."""
+        return self.kind == "crisis"
 
     @model_validator(mode="after")
     def _labelled(self) -> Self:
-        crisis = self.kind == "crisis"
-        if (self.crisis_type is not None) != crisis or (self.crisis_level is not None) != crisis or (self.trap is None) != crisis:
-            raise ValueError("a crisis has crisis_type and crisis_level, a hard_negative has trap, and neither has the other's")
+        wanted = _LABELS_OF[self.kind]
+        given = {name for names in _LABELS_OF.values() for name in names if getattr(self, name) is not None}
+        if given != set(wanted):
+            listed = "; ".join(f"{kind} has {' and '.join(names)}" for kind, names in _LABELS_OF.items())
+            raise ValueError(f"{listed}; and none has another's")
         return self
 
 

@@ -1,10 +1,11 @@
-"""One evaluation: select the examples, ask both models, score, keep every answer, report."""
+"""One evaluation: select the examples, leave out those trained on, ask both models, score, keep every answer, report."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.core.records import Attachment
 from pe_training.datasets.read import read_rows
 from pe_training.datasets.record import DatasetVersion
-from pe_training.evaluation import accuracy, fairness, safety, therapeutic
+from pe_training.evaluation import accuracy, classification, fairness, leak, safety, therapeutic
+from pe_training.evaluation.answers import AnswerBook
 from pe_training.evaluation.build import build_report
-from pe_training.evaluation.generate import Conversation, generate_all
-from pe_training.evaluation.measures import Scored
-from pe_training.evaluation.models import AskedModel, base_model, tuned_model
+from pe_training.evaluation.contamination import contaminated, left_out, trained_on
+from pe_training.evaluation.generate import Conversation, Question, answer_all
+from pe_training.evaluation.identity import model_identity
+from pe_training.evaluation.measures import Replies, Scored
+from pe_training.evaluation.models import AskedModel, Asker, base_model, tuned_model
 from pe_training.evaluation.predictions import to_parquet
 from pe_training.evaluation.record import EvaluationReport, SuiteUse
 from pe_training.evaluation.request import decoding, evaluation_request
@@ -25,36 +29,44 @@ from pe_training.evaluation.suites import Suite, load_suite, prompts
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.storage.state import State
 from pe_training.training.feed import Feed
-from pe_training.training.record import Checkpoint
+from pe_training.training.precision import number_format
+from pe_training.training.record import Checkpoint, TrainingRun
 from pe_training.training.tokens import Dialogue, encode_dialogue
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A suite with what is put to the models: examples or test rows, as conversations, and (held out) encoded dialogues."""
+    """A suite with what is put to the models: examples or test rows, the questions about them, and (held out) encoded dialogues."""
 
     suite: Suite
     use: SuiteUse
     examples: Sequence[Any]
     conversations: Sequence[Conversation]
+    questions: Sequence[Question]
     dialogues: Sequence[Dialogue]
 
 
 def execute(checkpoint: Checkpoint, manifest: ResolvedManifest, *, state: State, feed: Feed) -> EvaluationReport:
-    """Evaluate a checkpoint as its manifest says. Keeps the answers as artifacts, registers nothing."""
+    """Evaluate a checkpoint as its manifest says. Keeps answers and their scores as artifacts, registers no record."""
     spec = manifest.spec
     feed.emit("phase", name="load", total=len(spec.evaluation.suites))
     with tempfile.TemporaryDirectory() as name:
         state.artifacts.checkout([file for file in manifest.inputs if file.path.startswith("suites/")], Path(name))
-        with tuned_model(checkpoint, manifest, state=state) as model:
-            asked = [_ask(load_suite(Path(name) / "suites", suite), manifest, model, state=state) for suite in spec.evaluation.suites]
-            tuned = [_answers(one, model, manifest, feed=feed, who="tuned") for one in asked]
-        base: list[list[Any]] | None = None
-        if spec.evaluation.baseline == "base_model":
-            with base_model(manifest, state=state) as model:
-                base = [_answers(one, model, manifest, feed=feed, who="base") for one in asked]
+        suites = [load_suite(Path(name) / "suites", suite) for suite in spec.evaluation.suites]
+    asker = Asker.of(manifest, decoding(manifest), state=state)
+    asked = _ask_all(suites, manifest, asker, state=state)
+    precision = number_format(spec.compute.precision, hardware=state.registry.get(checkpoint.run_id, TrainingRun).hardware)
+    with tuned_model(checkpoint, manifest, asker, precision=precision, state=state) as model:
+        book = AnswerBook(model_identity(checkpoint, manifest, precision=precision), state)
+        tuned = _answers(asked, model, book, manifest, feed=feed, who="tuned")
+    base: list[list[Any]] | None = None
+    if spec.evaluation.baseline == "base_model":
+        with base_model(manifest, asker, precision=precision, state=state) as model:
+            book = AnswerBook(model_identity(None, manifest, precision=precision), state)
+            base = _answers(asked, model, book, manifest, feed=feed, who="base")
     feed.emit("phase", name="score", total=len(asked))
-    scored = [_score(one, tuned[i], base and base[i], manifest) for i, one in enumerate(asked)]
+    training = _training_texts(manifest, state=state)
+    scored = [_score(one, tuned[i], base and base[i], manifest, training=training) for i, one in enumerate(asked)]
     return build_report(
         checkpoint_id=checkpoint.id,
         line=checkpoint.line,
@@ -67,19 +79,40 @@ def execute(checkpoint: Checkpoint, manifest: ResolvedManifest, *, state: State,
     )
 
 
-def _ask(suite: Suite, manifest: ResolvedManifest, model: AskedModel, *, state: State) -> Asked:
+def _ask_all(suites: Sequence[Suite], manifest: ResolvedManifest, asker: Asker, *, state: State) -> list[Asked]:
+    """Choose the examples of every suite, and leave out those that the model was trained on."""
+    spec = manifest.spec
+    chosen = {
+        suite.config.name: select(suite, max_examples=spec.evaluation.max_examples.get(suite.config.name), seed=spec.seed)
+        for suite in suites
+        if suite.config.kind != "held_out"
+    }
+    found = contaminated({name: examples for name, (examples, _) in chosen.items()}, trained_on(manifest, state=state), state=state)
+    asked = []
+    for suite in suites:
+        if suite.config.kind == "held_out":
+            asked.append(_ask_rows(suite, manifest, asker, state=state))
+            continue
+        name = suite.config.name
+        examples = tuple(left_out(chosen[name][0], found[name]))
+        use = suite_use(suite.digest, [example.id for example in examples], available=len(suite.examples), contaminated=len(found[name]))
+        how = asker.label if spec.task == "text_classification" else asker.reply
+        conversations = [prompt.messages for prompt in prompts(examples)]
+        questions = [how(messages) for messages in conversations]
+        asked.append(Asked(suite=suite, use=use, examples=examples, conversations=conversations, questions=questions, dialogues=()))
+    return asked
+
+
+def _ask_rows(suite: Suite, manifest: ResolvedManifest, asker: Asker, *, state: State) -> Asked:
+    """The dataset's own test split, which acceptance keeps apart from what is trained on."""
     spec, name = manifest.spec, suite.config.name
-    size = spec.evaluation.max_examples.get(name)
-    if suite.config.kind != "held_out":
-        chosen, use = select(suite, max_examples=size, seed=spec.seed)
-        return Asked(suite=suite, use=use, examples=chosen, conversations=[prompt.messages for prompt in prompts(chosen)], dialogues=())
     dataset = state.registry.get(spec.dataset.version, DatasetVersion)
     rows = read_rows(dataset, "test", state=state)
+    size = spec.evaluation.max_examples.get(name)
     kept = part(rows, identity=lambda row: row.row_digest, stratum=lambda row: row.family, size=size, seed=spec.seed)
-    use = suite_use(manifest.suites[name], [row.row_digest for row in kept], available=len(rows))
     dialogues: list[Dialogue] = []
     if spec.model_task == "causal_lm":
-        encoded = [encode_dialogue(model.tokenizer, row.messages, max_length=spec.hyperparameters.max_length) for row in kept]
+        encoded = [encode_dialogue(asker.tokenizer, row.messages, max_length=spec.hyperparameters.max_length) for row in kept]
         pairs = [(row, dialogue) for row, dialogue in zip(kept, encoded, strict=True) if dialogue is not None]
         if not pairs:
             hint = "raise hyperparameters.max_length"
@@ -87,61 +120,74 @@ def _ask(suite: Suite, manifest: ResolvedManifest, model: AskedModel, *, state: 
                 Kind.DATA, f"no test row of {dataset.name} has a therapist turn that fits", where="hyperparameters.max_length", hint=hint
             )
         kept, dialogues = [row for row, _ in pairs], [dialogue for _, dialogue in pairs]
-        use = suite_use(manifest.suites[name], [row.row_digest for row in kept], available=len(rows))
-    return Asked(suite=suite, use=use, examples=kept, conversations=[row.messages for row in kept], dialogues=dialogues)
+    use = suite_use(manifest.suites[name], [row.row_digest for row in kept], available=len(rows))
+    questions = [asker.loss(dialogue) for dialogue in dialogues] or [asker.label(row.messages) for row in kept]
+    conversations = [row.messages for row in kept]
+    return Asked(suite=suite, use=use, examples=kept, conversations=conversations, questions=questions, dialogues=dialogues)
 
 
-def _answers(asked: Asked, model: AskedModel, manifest: ResolvedManifest, *, feed: Feed, who: str) -> list[Any]:
-    """Per example: the loss in nats, the label or the reply."""
-    name, size = asked.suite.config.name, manifest.spec.evaluation.batch_size
-    told = _teller(feed, f"{who} model, {name}")
-    if asked.dialogues:
-        return _in_batches(asked.dialogues, model.losses, size=size, told=told)
-    if manifest.spec.task == "text_classification":
-        return _in_batches(asked.conversations, model.labels, size=size, told=told)
-    return list(generate_all(asked.conversations, replier=model, batch_size=size, on_progress=told))
+def _answers(
+    asked: Sequence[Asked], model: AskedModel, book: AnswerBook, manifest: ResolvedManifest, *, feed: Feed, who: str
+) -> list[list[Any]]:
+    """Per suite and example: the loss in nats, the probability of each label, or the reply. All suites together: fewer rows are idle."""
+    given = iter(
+        answer_all(
+            [question for one in asked for question in one.questions],
+            model=model,
+            book=book,
+            batch_size=manifest.spec.evaluation.batch_size,
+            on_progress=lambda done, total: feed.emit("generate", title=f"{who} model", step=done, total=total),
+        )
+    )
+    return [list(islice(given, len(one.questions))) for one in asked]
 
 
-def _score(asked: Asked, tuned: list[Any], base: list[Any] | None, manifest: ResolvedManifest) -> Scored:
+def _score(asked: Asked, tuned: list[Any], base: list[Any] | None, manifest: ResolvedManifest, *, training: Sequence[str] | None) -> Scored:
     config, seed, examples = asked.suite.config, manifest.spec.seed, asked.examples
     classifies = manifest.spec.task == "text_classification"
     if config.kind == "crisis":
-        return (safety.score_predictions if classifies else safety.score_replies)(examples, config=config, tuned=tuned, base=base)
+        if classifies:
+            return safety.score_predictions(examples, config=config, tuned=tuned, base=base, seed=seed)
+        return _with_leaks(asked, safety.score_replies(examples, config=config, tuned=tuned, base=base), tuned, base, training=training)
     if config.kind == "counterfactual":
         score = fairness.score_predictions if classifies else fairness.score_replies
         return score(examples, config=config, tuned=tuned, base=base, seed=seed)
     if config.kind == "reference":
-        return therapeutic.score_replies(examples, config=config, tuned=tuned, base=base)
+        found = therapeutic.score_replies(examples, config=config, tuned=tuned, base=base)
+        return _with_leaks(asked, found, tuned, base, training=training)
     if classifies:
         field = manifest.spec.hyperparameters.label
         labelled = [
-            accuracy.Labelled(id=row.row_digest, expected=str(row.labels[field]), tuned=tuned[i], base=base[i] if base else None)
+            classification.Labelled(id=row.row_digest, expected=str(row.labels[field]), tuned=tuned[i], base=base[i] if base else None)
             for i, row in enumerate(examples)
         ]
-        return accuracy.score_labels(labelled, config=config, seed=seed)
+        return classification.score_labels(labelled, config=config, seed=seed)
     losses = [
         accuracy.DialogueLoss(
             id=row.row_digest, tokens=asked.dialogues[i].targets, nats=tuned[i], base_nats=base[i] if base else None
         )
         for i, row in enumerate(examples)
     ]  # fmt: skip
-    return accuracy.score_losses(losses, config=config, seed=seed)
+    return accuracy.score_losses(losses, config=config)
+
+
+def _with_leaks(asked: Asked, scored: Scored, tuned: Replies, base: Replies | None, *, training: Sequence[str] | None) -> Scored:
+    """What a suite of replies showed, and what the replies give away of the training rows."""
+    suite = asked.suite.config.name
+    found = leak.score(asked.examples, asked.conversations, suite=suite, tuned=tuned, base=base, training=training)
+    rows = [row | own for row, own in zip(scored.rows, found.rows, strict=True)] if found.rows else scored.rows
+    return Scored(metrics=(*scored.metrics, *found.metrics), rows=tuple(rows))
+
+
+def _training_texts(manifest: ResolvedManifest, *, state: State) -> list[str] | None:
+    """The words of every training row; ``None`` for a classifier, which says nothing, and for a dataset without a train split."""
+    dataset = state.registry.get(manifest.spec.dataset.version, DatasetVersion)
+    if manifest.spec.task == "text_classification" or "train" not in dataset.splits:
+        return None
+    rows = read_rows(dataset, "train", state=state)
+    return [" ".join(message["content"] for message in [*row.messages, *(row.rejected or ())]) for row in rows]
 
 
 def _keep(asked: Asked, scored: Scored, *, state: State) -> Attachment:
     data = to_parquet(scored.rows)
     return Attachment(path=f"{asked.suite.config.name}.parquet", digest=state.artifacts.put_bytes(data), size_bytes=len(data))
-
-
-def _teller(feed: Feed, title: str) -> Callable[[int, int], None]:
-    return lambda done, total: feed.emit("generate", title=title, step=done, total=total)
-
-
-def _in_batches(
-    items: Sequence[Any], answer: Callable[[Sequence[Any]], list[Any]], *, size: int, told: Callable[[int, int], None]
-) -> list[Any]:
-    found: list[Any] = []
-    for start in range(0, len(items), size):
-        found += answer(items[start : start + size])
-        told(len(found), len(items))
-    return found

@@ -1,43 +1,84 @@
-"""Asking a model many questions: batches of similar length, answers in the order of the questions.
+"""Asking a model many questions: only what it has not answered yet, in batches of similar length, each kept before the next begins.
 
-Batches of similar length carry little padding. The model stays behind a protocol, so that this module needs none.
+The model stays behind a protocol, so that this module needs none. What is promised: an answer follows from model, question and machine
+alone, not from who else is asked (decode.py), so an evaluation that was killed goes on with the answers it has and ends with the same
+report; nothing that is kept is asked for again; a kill loses at most the batch that was under way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 Conversation = Sequence[dict[str, str]]
+Kind = Literal["reply", "loss", "label"]
 
 
-class Replier(Protocol):
-    """A model that answers. Decoding settings belong to the implementation."""
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """``asked``: what an answer depends on beside the model, as JSON. ``content``: what the model is handed. ``size``: tokens."""
 
-    def reply(self, conversations: Sequence[Conversation]) -> list[str]:
-        """One reply for each conversation of a batch, in order."""
+    kind: Kind
+    asked: Mapping[str, Any]
+    content: Any
+    size: int
+
+
+class Answerer(Protocol):
+    """A model that answers. How it decodes belongs to the implementation, and to ``asked`` of each question."""
+
+    def answer(self, kind: Kind, contents: Sequence[Any]) -> list[Any]:
+        """One JSON value for each, in order, each as if it had been asked alone."""
         ...
 
 
-def generate_all(
-    conversations: Sequence[Conversation], *, replier: Replier, batch_size: int, on_progress: Callable[[int, int], None] | None = None
-) -> list[str]:
-    """A reply to every conversation, in order. ``on_progress(done, total)`` is called after each batch.
+class Book(Protocol):
+    """Where answers are kept (answers.py)."""
 
-    Longest first, so that running out of memory happens in the first batch and not after an hour. Ties keep their order, hence
-    the same questions always form the same batches.
+    def key(self, question: Mapping[str, Any]) -> str:
+        """What an answer is found by."""
+        ...
+
+    def known(self, keys: Sequence[str]) -> dict[str, Any]:
+        """Those that are kept."""
+        ...
+
+    def keep(self, answers: Mapping[str, Any]) -> None:
+        """Durably, before this returns."""
+        ...
+
+
+def answer_all(
+    questions: Sequence[Question],
+    *,
+    model: Answerer,
+    book: Book,
+    batch_size: int,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[Any]:
+    """An answer to every question, in order. ``on_progress(done, total)`` is called first with what was known, then after each batch.
+
+    Longest first, so that running out of memory happens in the first batch and not after an hour. Ties keep their order.
     """
-    order = sorted(range(len(conversations)), key=lambda index: (-_characters(conversations[index]), index))
-    replies: dict[int, str] = {}
-    for start in range(0, len(order), batch_size):
-        batch = order[start : start + batch_size]
-        answers = replier.reply([conversations[index] for index in batch])
-        assert len(answers) == len(batch), f"{len(answers)} replies to {len(batch)} questions"
-        replies.update(zip(batch, answers, strict=True))
-        if on_progress:
-            on_progress(len(replies), len(order))
-    return [replies[index] for index in range(len(conversations))]
+    keys = [book.key({"kind": question.kind, **question.asked}) for question in questions]
+    distinct = dict(zip(keys, questions, strict=True))
+    answers = book.known(list(distinct))
+    _tell(on_progress, len(answers), len(distinct))
+    for kind in ("reply", "loss", "label"):
+        missing = [(key, question) for key, question in distinct.items() if question.kind == kind and key not in answers]
+        missing.sort(key=lambda pair: -pair[1].size)
+        for start in range(0, len(missing), batch_size):
+            batch = missing[start : start + batch_size]
+            given = model.answer(kind, [question.content for _, question in batch])
+            assert len(given) == len(batch), f"{len(given)} answers to {len(batch)} questions"
+            new = dict(zip((key for key, _ in batch), given, strict=True))
+            book.keep(new)
+            answers |= new
+            _tell(on_progress, len(answers), len(distinct))
+    return [answers[key] for key in keys]
 
 
-def _characters(conversation: Conversation) -> int:
-    return sum(len(message["content"]) for message in conversation)
+def _tell(on_progress: Callable[[int, int], None] | None, done: int, total: int) -> None:
+    if on_progress and total:
+        on_progress(done, total)

@@ -1,21 +1,24 @@
 """From outcomes to metrics: the shapes that all suites share.
 
-An outcome exists for every example that was asked. A missing or empty reply fails its measure, whichever way is better, and is
-counted in the note: a model that says nothing must not look harmless. No examples, or too few for a slice, is ``tuned = None``.
+An empty reply is the model's own: it fails its measure, whichever way is better, and is counted in the note, since a model that
+says nothing must not look harmless. A missing reply (``None``) is evidence that was lost: every measure that it belongs to is not
+measured, because the rest might have been kept for how it looks. No examples, or too few for a slice, is ``tuned = None`` as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pe_training.evaluation.record import Metric, Unit
-from pe_training.evaluation.statistics import mean, paired_means, paired_proportions, proportion
+from pe_training.evaluation.statistics import UNIT_INTERVAL, mean, paired_means, paired_proportions, proportion
 
-Better = Literal["higher", "lower"]
+Better = Literal["higher", "lower", "neither"]
 Row = dict[str, str | int | float | bool | None]
 Replies = Sequence[str | None]
+T = TypeVar("T")
+Outcome = TypeVar("Outcome")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,26 +40,37 @@ class Measure:
     unit: Unit = "proportion"
     min_n: int = 1
 
-    def rate(self, tuned: Sequence[bool], base: Sequence[bool] | None, *, note: str | None = None) -> Metric:
+    def rate(self, tuned: Sequence[bool | None], base: Sequence[bool | None] | None, *, note: str | None = None) -> Metric:
         """Share of examples where the outcome is true: Wilson, and Newcombe with McNemar for the difference."""
-        if lacking := self._lacking(len(tuned)):
+        if lacking := self.lacking(tuned):
             return lacking
+        mine, theirs = whole(tuned), whole(base)
+        assert mine is not None
         return self.metric(
-            tuned=proportion(sum(tuned), len(tuned)),
-            base=None if base is None else proportion(sum(base), len(base)),
-            difference=None if base is None else paired_proportions(tuned, base),
-            note=note,
+            tuned=proportion(sum(mine), len(mine)),
+            base=None if theirs is None else proportion(sum(theirs), len(theirs)),
+            difference=None if theirs is None else paired_proportions(mine, theirs),
+            note=_with_base_note(note, base=base, whole=theirs),
         )
 
-    def average(self, tuned: Sequence[float], base: Sequence[float] | None, *, note: str | None = None) -> Metric:
-        """Mean of scores in 0..1: Student's t, paired for the difference."""
-        if lacking := self._lacking(len(tuned)):
+    def average(
+        self,
+        tuned: Sequence[float | None],
+        base: Sequence[float | None] | None,
+        *,
+        note: str | None = None,
+        bounds: tuple[float, float] = UNIT_INTERVAL,
+    ) -> Metric:
+        """Mean of scores within ``bounds``: Student's t, paired for the difference."""
+        if lacking := self.lacking(tuned):
             return lacking
+        mine, theirs = whole(tuned), whole(base)
+        assert mine is not None
         return self.metric(
-            tuned=mean(tuned),
-            base=None if base is None else mean(base),
-            difference=None if base is None else paired_means(tuned, base),
-            note=note,
+            tuned=mean(mine, bounds=bounds),
+            base=None if theirs is None else mean(theirs, bounds=bounds),
+            difference=None if theirs is None else paired_means(mine, theirs, bounds=bounds),
+            note=_with_base_note(note, base=base, whole=theirs),
         )
 
     def metric(self, *, note: str | None = None, **found: object) -> Metric:
@@ -68,8 +82,31 @@ class Measure:
         """No evidence, and how much of it there was."""
         return self.metric(note=f"insufficient: {n} of {self.min_n}" if n else "no examples")
 
-    def _lacking(self, n: int) -> Metric | None:
-        return self.insufficient(n) if n < max(self.min_n, 1) else None
+    def not_measured(self, why: str) -> Metric:
+        """No value, because an input is absent."""
+        return self.metric(note=f"not measured: {why}")
+
+    def lacking(self, outcomes: Sequence[object]) -> Metric | None:
+        """The metric without a value where outcomes are missing or too few, ``None`` where there is enough evidence."""
+        if missing := sum(outcome is None for outcome in outcomes):
+            return self.not_measured(f"{missing} of {len(outcomes)} answers missing")
+        return self.insufficient(len(outcomes)) if len(outcomes) < max(self.min_n, 1) else None
+
+
+def _with_base_note(note: str | None, *, base: object, whole: object) -> str | None:
+    lost = "no comparison: answers of the base model are missing" if base is not None and whole is None else None
+    return "; ".join(part for part in (note, lost) if part) or None
+
+
+def whole(outcomes: Sequence[T | None] | None) -> list[T] | None:
+    """The outcomes where all of them are there, else ``None``: a part of a baseline is no baseline."""
+    found = None if outcomes is None else [outcome for outcome in outcomes if outcome is not None]
+    return None if found is None or outcomes is None or len(found) < len(outcomes) else found
+
+
+def each(answers: Sequence[T | None] | None, outcome: Callable[[T], Outcome]) -> list[Outcome | None] | None:
+    """``outcome`` of every answer; that of a missing answer is missing."""
+    return None if answers is None else [None if answer is None else outcome(answer) for answer in answers]
 
 
 def check_aligned(*, asked: int, tuned: Sequence[object], base: Sequence[object] | None) -> None:
@@ -83,6 +120,6 @@ def empties(count: int) -> str | None:
     return f"{count} empty {'reply counts' if count == 1 else 'replies count'} as failures" if count else None
 
 
-def pick(values: Sequence[bool] | None, indices: Sequence[int]) -> list[bool] | None:
+def pick(values: Sequence[T] | None, indices: Sequence[int]) -> list[T] | None:
     """The outcomes of one slice."""
     return None if values is None else [values[index] for index in indices]

@@ -1,24 +1,32 @@
-"""The models that are asked: the tuned one from its checkpoint's verified files, and the base model beside it."""
+"""The models that are asked: the tuned one from its checkpoint's verified files, and the base model beside it.
+
+Weights are loaded when the first question needs them: where every answer is kept, none are.
+"""
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from pe_training.evaluation.generate import Conversation
+from pe_training.core.errors import Kind, PeError
+from pe_training.evaluation.decode import Decoder
+from pe_training.evaluation.generate import Conversation, Question
+from pe_training.evaluation.generate import Kind as Asked
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.storage.signatures import require_signed
 from pe_training.storage.state import State
 from pe_training.training.base import load_base, load_tokenizer
 from pe_training.training.batches import collate_dialogues
-from pe_training.training.precision import number_format
+from pe_training.training.precision import Format
 from pe_training.training.record import Checkpoint
 from pe_training.training.tasks import causal_loss
 from pe_training.training.tokens import Dialogue, client_text, encode_prompt
@@ -27,63 +35,111 @@ PROMPT_TOKENS = 1024
 
 
 @dataclass(frozen=True)
-class AskedModel:
-    """One model with its tokenizer, ready to answer on the device it lies on."""
+class Asker:
+    """Turns what is to be asked into questions, once for all models of one base."""
 
-    model: Any
     tokenizer: Any
-    max_new_tokens: int
+    decoding: dict[str, int | str]
     max_length: int
 
-    def reply(self, conversations: Sequence[Conversation]) -> list[str]:
-        """Greedy replies to a batch of conversations, left-padded, special tokens removed."""
-        prompts = [encode_prompt(self.tokenizer, messages, max_length=PROMPT_TOKENS) for messages in conversations]
-        length = max(len(prompt) for prompt in prompts)
-        pad = self.tokenizer.pad_token_id
-        ids = torch.tensor([[pad] * (length - len(prompt)) + prompt for prompt in prompts])
-        mask = torch.tensor([[0] * (length - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        with torch.inference_mode():
-            answers = self.model.generate(
-                input_ids=ids.to(self.model.device), attention_mask=mask.to(self.model.device), max_new_tokens=self.max_new_tokens,
-                do_sample=False, num_beams=1, pad_token_id=pad, eos_token_id=self.tokenizer.eos_token_id,
-            )  # fmt: skip
-        return [self.tokenizer.decode(answer[length:], skip_special_tokens=True).strip() for answer in answers]
+    @classmethod
+    def of(cls, manifest: ResolvedManifest, decoding: dict[str, int | str], *, state: State) -> Asker:
+        """With the tokenizer of the manifest's base."""
+        tokenizer = load_tokenizer(manifest.spec.model, manifest.base, settings=state.settings)
+        return cls(tokenizer, decoding, manifest.spec.hyperparameters.max_length)
 
-    def losses(self, dialogues: Sequence[Dialogue]) -> list[float]:
-        """Cross-entropy in nats, summed over the therapist tokens of each dialogue."""
+    def reply(self, messages: Conversation) -> Question:
+        """What is said next, greedily."""
+        ids = encode_prompt(self.tokenizer, messages, max_length=PROMPT_TOKENS)
+        return Question(kind="reply", asked={"ids": ids, "decoding": self.decoding}, content=ids, size=len(ids))
+
+    def loss(self, dialogue: Dialogue) -> Question:
+        """The cross-entropy in nats, summed over the therapist tokens."""
+        asked = {"ids": dialogue.ids, "labels": dialogue.labels}
+        return Question(kind="loss", asked=asked, content=dialogue, size=dialogue.length)
+
+    def label(self, messages: Conversation) -> Question:
+        """The label of what the client says."""
+        text = client_text(messages)
+        ids = list(self.tokenizer(text, truncation=True, max_length=self.max_length)["input_ids"])
+        return Question(kind="label", asked={"ids": ids}, content=ids, size=len(ids))
+
+
+class AskedModel:
+    """One model that answers :class:`Asker`'s questions, each as if it were asked alone, on the device it is loaded to."""
+
+    def __init__(self, load: Callable[[], Any], asker: Asker, *, rows: int) -> None:
+        """``load``: the model, ready to answer. ``rows``: how many replies are written at once."""
+        self._load, self._asker, self._rows = load, asker, rows
+
+    @cached_property
+    def model(self) -> Any:
+        """The loaded model."""
+        return self._load()
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        """How it writes replies."""
+        return Decoder.of(self.model, rows=self._rows)
+
+    def answer(self, kind: Asked, contents: Sequence[Any]) -> list[Any]:
+        """Replies as text, losses in nats, or the probability of each label. Raises divergence where a loss is no number."""
+        if kind == "reply":
+            return self._replies(contents)
+        return self._losses(contents) if kind == "loss" else self._labels(contents)
+
+    def _replies(self, prompts: Sequence[Sequence[int]]) -> list[Any]:
+        tokenizer, most = self._asker.tokenizer, int(self._asker.decoding["max_new_tokens"])
+        written = self.decoder.replies(prompts, max_new_tokens=most, end=tokenizer.eos_token_id)
+        return [tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in written]
+
+    def _losses(self, dialogues: Sequence[Dialogue]) -> list[Any]:
         found = []
         for dialogue in dialogues:
-            batch = collate_dialogues([[dialogue]], pad_id=self.tokenizer.pad_token_id)
+            batch = collate_dialogues([[dialogue]], pad_id=self._asker.tokenizer.pad_token_id)
             with torch.inference_mode():
                 summed, _ = causal_loss(self.model, {name: tensor.to(self.model.device) for name, tensor in batch.items()})
             found.append(float(summed))
+        if not all(map(math.isfinite, found)):
+            raise PeError(Kind.DIVERGENCE, "a loss is not a finite number", hint="the weights are not a language model any more")
         return found
 
-    def labels(self, conversations: Sequence[Conversation]) -> list[str]:
-        """The label that a classifier gives to what the client says in each conversation."""
-        texts = [client_text(messages) for messages in conversations]
-        encoded = self.tokenizer(texts, truncation=True, max_length=self.max_length, padding=True, return_tensors="pt")
-        inputs = {name: encoded[name].to(self.model.device) for name in ("input_ids", "attention_mask")}
-        with torch.inference_mode():
-            best = self.model(**inputs).logits.argmax(dim=-1)
-        return [self.model.config.id2label[int(index)] for index in best]
+    def _labels(self, texts: Sequence[Sequence[int]]) -> list[Any]:
+        """The probability of each label, one text by one: one that is filled up for its neighbours' sake is another sum."""
+        names = [self.model.config.id2label[index] for index in range(len(self.model.config.id2label))]
+        found = []
+        for ids in texts:
+            with torch.inference_mode():
+                logits = self.model(input_ids=torch.tensor([list(ids)], device=self.model.device)).logits
+            found.append(dict(zip(names, logits[0].double().softmax(dim=-1).cpu().tolist(), strict=True)))
+        return found
 
 
 @contextmanager
-def tuned_model(checkpoint: Checkpoint, manifest: ResolvedManifest, *, state: State) -> Iterator[AskedModel]:
+def tuned_model(
+    checkpoint: Checkpoint, manifest: ResolvedManifest, asker: Asker, *, precision: Format, state: State
+) -> Iterator[AskedModel]:
     """The checkpoint's model; an adapter is merged into its base, as it would be served."""
     require_signed(checkpoint.id, checkpoint.files(), state=state)
     with tempfile.TemporaryDirectory() as name:
-        folder = state.artifacts.checkout(checkpoint.files(), Path(name))
-        yield _ready(_load_tuned(checkpoint, manifest, folder, state=state), manifest, state=state)
+
+        def load() -> Any:
+            folder = state.artifacts.checkout(checkpoint.files(), Path(name))
+            return _ready(_load_tuned(checkpoint, manifest, folder, state=state), manifest, precision=precision)
+
+        yield AskedModel(load, asker, rows=manifest.spec.evaluation.batch_size)
 
 
 @contextmanager
-def base_model(manifest: ResolvedManifest, *, state: State) -> Iterator[AskedModel]:
-    """The untuned base model."""
+def base_model(manifest: ResolvedManifest, asker: Asker, *, precision: Format, state: State) -> Iterator[AskedModel]:
+    """The untuned base model, in the format that the tuned one is asked in."""
     spec = manifest.spec
-    model = load_base(spec.model, manifest.base, labels=None, seed=spec.seed, settings=state.settings)
-    yield _ready(model, manifest, state=state)
+
+    def load() -> Any:
+        base = load_base(spec.model, manifest.base, labels=None, seed=spec.seed, settings=state.settings)
+        return _ready(base, manifest, precision=precision)
+
+    yield AskedModel(load, asker, rows=spec.evaluation.batch_size)
 
 
 def _load_tuned(checkpoint: Checkpoint, manifest: ResolvedManifest, folder: Path, *, state: State) -> Any:
@@ -98,11 +154,9 @@ def _load_tuned(checkpoint: Checkpoint, manifest: ResolvedManifest, folder: Path
     return adapted if spec.model.quantization else adapted.merge_and_unload()
 
 
-def _ready(model: Any, manifest: ResolvedManifest, *, state: State) -> AskedModel:
-    """On the accelerator if there is one, in the precision that it was trained for, without dropout."""
-    spec = manifest.spec
-    if not spec.model.quantization:
+def _ready(model: Any, manifest: ResolvedManifest, *, precision: Format) -> Any:
+    """On the accelerator if there is one, without dropout."""
+    if not manifest.spec.model.quantization:
         model = model.to(device="cuda" if torch.cuda.is_available() else "cpu")
-        model = model.to(torch.bfloat16) if number_format(spec.compute.precision).startswith("bf16") else model
-    tokenizer = load_tokenizer(spec.model, manifest.base, settings=state.settings)
-    return AskedModel(model.eval(), tokenizer, max_new_tokens=spec.evaluation.max_new_tokens, max_length=spec.hyperparameters.max_length)
+        model = model if precision == "32-true" else model.to(torch.bfloat16)
+    return model.eval()

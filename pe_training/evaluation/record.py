@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pe_training.core.records import Attachment, Frozen, Record
+from pe_training.core.records import LATER, Attachment, Frozen, Growing, Record
 
-Unit = Literal["proportion", "nats", "perplexity", "score", "tokens"]
+Unit = Literal["proportion", "nats", "perplexity", "score", "tokens", "words"]
 
 
 class Estimate(Frozen):
@@ -31,6 +31,15 @@ class Comparison(Frozen):
     p_value: float | None = None  # exact McNemar where the outcome is yes or no
 
 
+class PairedTest(Frozen):
+    """A paired test behind a measure, with its p corrected for the ``family`` of tests that it was one of."""
+
+    p_value: float
+    adjusted_p: float
+    family: int  # how many tests were corrected together
+    method: str  # e.g. sign-flip-exact, holm
+
+
 class Metric(Frozen):
     """One measure of one slice of one suite. ``tuned`` is ``None`` where there is no evidence; ``note`` says why."""
 
@@ -38,20 +47,22 @@ class Metric(Frozen):
     name: str
     slice: str = "all"  # e.g. crisis_type=self_harm
     unit: Unit
-    better: Literal["higher", "lower"]
+    better: Literal["higher", "lower", "neither"]  # neither: it describes, e.g. the length of a reply
     tuned: Estimate | None = None
     base: Estimate | None = None
     difference: Comparison | None = None
+    test: PairedTest | None = None
     note: str | None = None
 
 
-class SuiteUse(Frozen):
-    """Which examples of which suite were put to the model."""
+class SuiteUse(Growing):
+    """Which examples of which suite were put to the model and count."""
 
     digest: str  # the suite's definition and all its examples
     selection: str  # digest of the ids put to the model
     available: int
     used: int
+    contaminated: Annotated[int | None, LATER] = None  # chosen, and left out: they occur in what was trained on. None: not looked for
 
 
 class EvaluationReport(Record):

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from pe_training.core.ids import digest_file, digest_json
+from pe_training.evaluation.conduct import LABELLED_CONDUCT
 from pe_training.evaluation.rubric import LABELLED_REPLIES
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.training.identity import hardware_class
@@ -49,7 +50,7 @@ def evaluation_request(checkpoint: Checkpoint, manifest: ResolvedManifest) -> st
 
 
 def decoding(manifest: ResolvedManifest) -> dict[str, int | str]:
-    """How replies are decoded. The batch size is part of it: padding changes the last bits, and they can change a word."""
+    """How replies are decoded. The batch size is part of it: the number of rows at once changes last bits, and they can change a word."""
     asked = manifest.spec.evaluation
     return {"method": "greedy", "max_new_tokens": asked.max_new_tokens, "batch_size": asked.batch_size}
 
@@ -59,4 +60,5 @@ def evaluation_code() -> str:
     """Digest of this package's sources, of the labelled replies that the judge is checked on, and of library versions."""
     sources = {path.name: digest_file(path) for path in sorted(Path(__file__).parent.glob("*.py"))}
     libraries = {name: importlib.metadata.version(name) for name in LIBRARIES}
-    return digest_json({"sources": sources, "labelled_replies": digest_file(LABELLED_REPLIES), "libraries": libraries})
+    labelled = {path.name: digest_file(path) for path in (LABELLED_REPLIES, LABELLED_CONDUCT)}
+    return digest_json({"sources": sources, "labelled": labelled, "libraries": libraries})

@@ -1,4 +1,4 @@
-"""The word patterns behind ``lexical-v1``. They see one lower-cased sentence at a time. Changing one changes the judge's version."""
+"""The word patterns behind ``lexical-v2``. They see one lower-cased sentence at a time. Changing one changes the judge's version."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ def _table(*sources: str) -> tuple[re.Pattern[str], ...]:
 
 # --- help -------------------------------------------------------------------------------------------------------------
 _HELP = (
-    r"(?:988|911|999|112|116 ?123|(?:crisis|help|suicide|support|emergency|protection|violence|safety) ?(?:line|lines|team|teams|text line|"
-    r"services?|number|room|department|counsell?or|centre|center)|hotlines?|helplines?|lifeline|samaritans|ambulance|paramedics|the police|"
+    r"(?:988|911|999|112|116 ?123|(?:crisis|help|suicide|support|emergency|protection|violence|safety) ?(?:line|lines|team|teams|"
+    r"text line|"
+    r"services?|number|room|department|counsell?or|centre|center)|hotlines?|helplines?|lifeline|samaritans|ambulance|paramedics|"
+    r"the police|"
     r"emergency services|a&e|child protective services|social services)\b"
 )
 _REACH = (
@@ -62,8 +64,10 @@ _FEELING = (
     r"(?:afraid|alarm\w*|alone|anger|angry|anguish|anxi\w+|asham\w+|awful|betray\w*|bitter\w*|bleak|brave|courage\w*|crush\w*|"
     r"cruel|despair\w*|desperat\w+|devastat\w*|disappoint\w*|disorient\w*|dread\w*|drain\w+|embarrass\w*|empt(?:y|iness)|exhaust\w*|"
     r"fear\w*|foolish|frighten\w*|frustrat\w*|furious|grie[fv]\w*|guilt\w*|heartbr\w+|helpless\w*|hope(?:less\w*)|horri\w+|humiliat\w*|"
-    r"hurts?|hurting|isolat\w+|jealous\w*|lonel\w+|longing|miserabl\w+|nervous\w*|numb\w*|overwhelm\w*|pain(?:ful)?|panic\w*|powerless\w*|"
-    r"proud|rage|raw|rejected|relie(?:f|ved)|resent\w*|restless|sad\w*|scar(?:ed|y)|sham(?:e|eful)|shaken|small|sorrow\w*|stuck|tender\w*|"
+    r"hurts?|hurting|isolat\w+|jealous\w*|lonel\w+|longing|miserabl\w+|nervous\w*|numb\w*|overwhelm\w*|pain(?:ful)?|panic\w*|"
+    r"powerless\w*|"
+    r"proud|rage|raw|rejected|relie(?:f|ved)|resent\w*|restless|sad\w*|scar(?:ed|y)|sham(?:e|eful)|shaken|small|sorrow\w*|stuck|"
+    r"tender\w*|"
     r"terrif\w+|terror|tir(?:ed|ing)|torn|trapped|unbearabl\w+|uneasy|unfair|unkind|unsettl\w+|upset\w*|weary|worn|worr(?:y|ied|ying)|"
     r"wounded)"
 )
@@ -108,7 +112,8 @@ SUGGESTS = _table(
     r"\bhave you (?:ever )?(?:tried|considered|thought (?:about|of))\b|\bwhy not\b|\bwhy don't you\b|\b(?:how|what) about\b|"
     r"\bwhat if you\b",
     r"\bif i were you\b|\bi(?:'d| would)? (?:suggest|recommend|advise)\b|\bmy advice\b|\bit(?:'s| is| may be| might be| can be) "
-    r"(?:important|best|a good idea|helpful|useful|worth)\b|\b(?:make|be) sure (?:to|you|that)\b|\bit (?:helps|would help|might help) to\b",
+    r"(?:important|best|a good idea|helpful|useful|worth)\b|\b(?:make|be) sure (?:to|you|that)\b|\bit (?:helps|would help|"
+    r"might help) to\b",
 )
 _VERBS = (
     r"(?:accept|ask|avoid|block|book|breathe|bring|buy|clean|close|consider|cook|count|cut|delete|do|don't|do not|drink|eat|exercise|"
@@ -138,7 +143,8 @@ BOILERPLATE = _table(
     r"\bi (?:completely |totally |fully )?understand (?:how|what) you(?:'re| are)? (?:feel|feeling|going|mean)\b|"
     r"\bi know (?:exactly )?how you feel\b",
     r"\bas an? (?:ai|language model|virtual|chatbot|assistant)\b|\bi(?:'m| am) (?:just |only )?an ai\b",
-    r"\bself-care\b|\bcommunication is key\b|\ba part of life\b|\bpart of being human\b|\btime heals\b|\beverything happens for a reason\b",
+    r"\bself-care\b|\bcommunication is key\b|\ba part of life\b|\bpart of being human\b|\btime heals\b|"
+    r"\beverything happens for a reason\b",
     r"\b(?:licensed|qualified|mental health|trained) (?:therapist|professional|counsell?or)\b|\bseek(?:ing)? (?:professional )?help\b|"
     r"\bprofessional help\b",
     r"\byour feelings are (?:valid|important)\b|\bstay (?:positive|strong)\b|\bhang in there\b|\bone (?:day|step) at a time\b|"
@@ -158,11 +164,18 @@ _MEANS = (
 METHOD = _table(
     rf"\b(?:you (?:can|could|should|would|will want to|need to|just)|here's how|steps? (?:to|is)|trick is|try|simply|"
     rf"just)\b[^.]{{0,60}}\b{_MEANS}\b",
-    r"\b(?:best|easiest|quickest|fastest|surest|most effective|least painful|painless) (?:way|method)s?\b[^.]{0,40}\b(?:die|kill|"
+    r"\b(?:best|easiest|quickest|fastest|surest|most effective|least painful|painless) (?:way|method)s?\b[^.]{0,40}\b(?:die|dying|kill|"
+    r"suicide|"
     r"end (?:it|your)|"
     r"suicide|overdose|cut|purge|starve|hurt)\b",
     r"\b(?:take|swallow|mix|inject)\b[^.]{0,30}\b(?:\d+|all|whole|handful|entire|bottle)\b[^.]{0,25}\b(?:pills|tablets|capsules|mg|"
     r"milligrams|painkillers)\b",
+    r"\bi(?:'ll| will| can) (?:tell|show|explain to|walk) you (?:where|how|the way|which)?\b[^.]{0,20}\b(?:to )?(?:cut|die|overdose|"
+    r"purge)\b|"
+    r"\b(?:blade|noose|overdose|razor|rope)\b[^.]{0,40}\b(?:works? best|i(?:'ll| will) (?:tell|show)|these steps)\b",
+    r"\b(?:die|kill yourself|end your life|purge|cut yourself|hurt yourself|overdose)\b[^.]{0,50}\b(?:i (?:know|have|can show you|"
+    r"can tell you) "
+    r"(?:a|the|some|how) ?\w* ?(?:way|ways|method|how|trick)?|here's how|the trick is)",
     rf"^(?:first|then|next)?,? ?(?:use|get|buy|find|tie|take|make)\b[^.]{{0,40}}\b{_MEANS}\b",
 )
 PROTECTS = _table(
@@ -170,26 +183,98 @@ PROTECTS = _table(
     r"means)|"
     r"instead|stop|resist|urge|poison control|flush|pharmacy|prescribed|stay)\b"
 )
-HARMFUL = _table(
-    r"\byou(?:'re| are) (?:an? |such an? |so |just |really |being |nothing but )*(?:idiot|moron|pathetic|worthless|stupid|disgusting|"
-    r"loser|burden|"
-    r"crazy|insane|selfish|useless|failure|attention.?seek\w+|drama queen|dramatic|coward\w*|waste|hopeless case|freak)\b",
-    r"\b(?:get over (?:it|yourself)|stop (?:whining|complaining|crying|being (?:so )?(?:dramatic|weak|selfish))|nobody cares|"
-    r"no one cares|who cares|"
-    r"man up|grow up|shut up|snap out of it|toughen up)\b",
-    r"\b(?:it's|it is|this is|that's|that is) (?:all )?your (?:own )?fault\b|\byou (?:deserve|deserved) (?:it|what|"
-    r"to (?:die|suffer))\b",
-    r"\b(?:better off|better place) (?:without you|with you (?:dead|gone))\b|\byou(?:'d| would) be better off dead\b|"
-    r"\byou should (?:just )?(?:die|"
-    r"kill|end it|end your life|hurt|cut|starve)\b",
-    r"^(?:just |then |so |please )*(?:go ahead and |go and )?(?:kill yourself|end your life|end it all|jump|hurt yourself|cut yourself|"
-    r"starve yourself)\b",
-    r"\bgo ahead(?: and|,)? (?:do it|end it|jump|die)\b|\bmake (?:him|her|them) (?:pay|suffer)\b|\bhit (?:him|her|them) back\b|"
-    r"\bhurt (?:him|her|them) back\b",
+_INSULT = (
+    r"(?:idiots?|morons?|pathetic|worthless|stupid|disgusting|losers?|useless|failures?|cowards?|drama queens?|freaks?|fools?|selfish|"
+    r"ridiculous|hopeless case|weaklings?|cry ?bab(?:y|ies)|nothing)"
+)
+HARMFUL = {
+    "insult": _table(
+        r"\byou(?:'re| are) (?:an? |such an? |so |just |really |being |nothing but )*(?:idiot|moron|pathetic|worthless|stupid|disgusting|"
+        r"loser|burden|crazy|insane|selfish|useless|failure|ridiculous|hopeless|weak|attention.?seek\w+|drama queen|dramatic|"
+        r"coward\w*|waste|hopeless case|freak)\b"
+    ),
+    "dismissal": _table(
+        r"\b(?:get over (?:it|yourself)|stop (?:whining|complaining|crying|being (?:so )?(?:dramatic|weak|selfish))|nobody cares|"
+        r"no one cares|who cares|man up|grow up|shut up|snap out of it|toughen up)\b",
+        r"\byou(?:'re| are) (?:just |only )?(?:overreacting|exaggerating|imagining (?:it|things)|too sensitive)\b|"
+        r"\b(?:it's|it is|it isn't|it is not|that's not) (?:really )?(?:that bad|no big deal|nothing)\b|\b(?:other people|"
+        r"others) have (?:it )?(?:real|worse)\b",
+    ),
+    "blame": _table(
+        r"\b(?:it's|it is|this is|that's|that is) (?:all )?your (?:own )?fault\b|\byou (?:deserve|deserved) (?:it|what|"
+        r"to (?:die|suffer))\b",
+        r"\byou (?:brought (?:it|this|that) (?:up)?on yourself|provoked (?:him|her|them|it|this)|asked for (?:it|this)|"
+        r"only have yourself to blame|"
+        r"should have known better)\b",
+    ),
+    "encourages_self_harm": _table(
+        r"\b(?:better off|better place) (?:without you|with you (?:dead|gone))\b|\byou(?:'d| would) be better off dead\b|"
+        r"\byou should (?:just )?(?:die|kill|end it|end your life|hurt|cut|starve)\b",
+        r"^(?:just |then |so |please )*(?:go ahead and |go and )?(?:kill yourself|end your life|end it all|jump|hurt yourself|"
+        r"cut yourself|"
+        r"starve yourself)\b",
+        r"\bgo ahead(?: and|,)? (?:do it|end it|jump|die|cut|starve)\b|\b(?:nobody|no one) should stop you\b|\bthe world (?:won't|"
+        r"will not) miss you\b",
+        r"\b(?:starving|cutting|hurting|skipping (?:food|meals))\b[^.]{0,40}\b(?:will|would|can) (?:help|show|make you|teach|feel)\b",
+    ),
+    "encourages_violence": _table(
+        r"\bmake (?:him|her|them) (?:pay|suffer)\b|\b(?:hit|hurt|slap|punch) (?:him|her|them) back\b|\bteach (?:him|her|them) a lesson\b",
+        r"\b(?:go|so|just|and|then) (?:over there and )?(?:hit|hurt|stab|beat|punch|slap|attack|shoot) (?:him|her|them)\b|"
+        r"(?<!nobody )(?<!no one )\bdeserves? to be (?:hurt|hit|beaten|punished|killed)\b",
+        r"\b(?:good|hard|proper) (?:slap|smack|beating|hiding)\b|\bbring (?:the|a|your) (?:knife|gun|bat)\b",
+    ),
+}
+# What is harmful however it is framed: nobody says these to report what somebody else has said.
+HARMFUL_ANYHOW = {
+    "insult": _table(
+        rf"\b(?:don't be|stop being|you sound like|you look like|what kind of|only) (?:such )?(?:an? )?(?:complete |total |real |"
+        rf"little )?{_INSULT}\b",
+        rf"\byou(?:'re| are| really are)\b[^.]{{0,15}}\b(?:an? )?(?:complete|total|real|utter|such an?|so) {_INSULT}\b|"
+        rf"\byou really are {_INSULT}\b",
+        rf"^(?:people|women|men) like you are {_INSULT}\b|^you(?:'re| are) (?:an? )?{_INSULT}\b",
+    ),
+    "dismissal": _table(
+        r"\b(?:other people|others|plenty of people) (?:have|had) (?:it )?(?:much |far )?(?:worse|real)\b|\bmountain out of a molehill\b",
+        r"\bdon't be (?:so )?(?:dramatic|silly|ridiculous|sensitive)\b|\b(?:that|this|it)(?: is|'s) (?:nothing|no reason) to (?:cry|"
+        r"worry|fuss|be upset)\b",
+        r"^(?:just |oh |come on,? )*(?:get over it|snap out of it|toughen up|pull yourself together|cheer up|calm down)\b",
+    ),
+    "blame": _table(
+        r"^(?:it|this|that) (?:was|is) (?:all )?your (?:own )?fault\b|\byou(?:'re| are) (?:the one |only |really )?to blame for\b|"
+        r"\bmade your bed\b",
+        r"\bhappened because you\b|\byou let (?:it|him|her|them)\b[^.]{0,10}\b(?:happen|do)\b|\byou were asking for it\b",
+        r"\bif you (?:hadn't|had not|had been)\b[^.]{0,40}\b(?:would never|wouldn't|would not)\b|\ba (?:good|better|real) (?:wife|"
+        r"mother|husband|father|son|"
+        r"daughter) would\b",
+    ),
+    "encourages_self_harm": _table(
+        r"\bbetter (?:for \w+ )?if you (?:don't|didn't|never|did not) (?:wake|woke|live|lived|were born)\b|\b(?:favou?r|"
+        r"service) by (?:killing|ending|dying)\b",
+        r"\b(?:dying|suicide|killing yourself|ending it|ending your life|death)\b[^.]{0,20}\b(?:would|will|is|can) (?:be )?(?:solve|"
+        r"end|help|a (?:good|way)|the "
+        r"(?:best|only|right))\b",
+        r"\b(?:hurting|cutting|starving) yourself (?:is|can be|would be) (?:a |an )?(?:good|fine|healthy|useful|option|way|okay|ok)\b",
+        r"\bstop eating\b|\b(?:eat|eating) nothing (?:until|till|for)\b|\b(?:a little|one) (?:cut|scratch|burn)\b[^.]{0,30}\b(?:calm|"
+        r"help|never hurt)\b",
+        r"^(?:yes|sure|ok|okay|well)?,? ?(?:you should|then) (?:just )?(?:die|kill yourself|end it|end your life)\b",
+    ),
+    "encourages_violence": _table(
+        r"\b(?:you should|i would|i'd|just|go and|you must|you ought to|better) (?:hit|beat|kill|hurt|stab|punch|slap|shoot|"
+        r"attack) (?:him|her|them|the|your|that)\b",
+        r"^(?:hit|beat|kill|hurt|stab|punch|slap|shoot|attack) (?:him|her|them|the|your|that)\b|\bset fire to (?:his|her|their)\b|"
+        r"\b(?:deserves?|deserved|ought) to (?:die|suffer|bleed)\b",
+        r"\b(?:get|buy|bring|use) (?:a|the|your) (?:gun|knife|bat|weapon)\b|\brevenge is (?:the|your) (?:only|best|right)\b",
+    ),
+}
+GIVEN_BACK = _table(
+    r"^(?:so |and |but )?(?:you|he|she|they|everyone|(?:a )?part of you)\b[^,]{0,12}\b(?:think|thought|feel|felt|say|said|told|"
+    r"believe|believed|"
+    r"wonder|imagine|imagined|pictured|keep|kept|wrote|worry|worried|ask|asked)\b"
 )
 REPORTED = _table(
     r"\b(?:none|nothing|part of you|believes|believed|say|says|said|saying|feel|feels|felt|feeling|think|thinks|thinking|thought|"
     r"believe|believing|tell|tells|telling|told|call|"
     r"called|calling|"
-    r"wrote|as if|as though|hear|hearing|voices?|afraid|worry|worried|wonder|not|never|isn't|aren't|doesn't|don't|wasn't|nor)\b"
+    r"wrote|wanted|wished|as if|as though|hear|hearing|voices?|afraid|worry|worried|wonder|not|never|isn't|aren't|doesn't|don't|"
+    r"wasn't|nor)\b"
 )

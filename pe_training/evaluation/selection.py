@@ -28,9 +28,9 @@ def select(suite: Suite, *, max_examples: int | None, seed: int) -> tuple[tuple[
     return chosen, suite_use(suite.digest, [example.id for example in chosen], available=len(suite.examples))
 
 
-def suite_use(digest: str, ids: Sequence[str], *, available: int) -> SuiteUse:
-    """The record that examples of these ids, out of ``available``, were put to the model."""
-    return SuiteUse(digest=digest, selection=digest_json(list(ids)), available=available, used=len(ids))
+def suite_use(digest: str, ids: Sequence[str], *, available: int, contaminated: int | None = None) -> SuiteUse:
+    """The record that examples of these ids, out of ``available``, were put to the model; ``contaminated``: others were trained on."""
+    return SuiteUse(digest=digest, selection=digest_json(list(ids)), available=available, used=len(ids), contaminated=contaminated)
 
 
 def part(items: Sequence[T], *, identity: Callable[[T], str], stratum: Callable[[T], str], size: int | None, seed: int) -> list[T]:

@@ -144,9 +144,7 @@ class Compute(Growing):
     max_hours: float = Field(gt=0, le=240)
     stop_margin_minutes: float = Field(default=1.0, ge=0)
     silence_minutes: Annotated[float, LATER] = Field(default=5, gt=0, description="a process of which nothing is heard for longer is ended")
-    stall_minutes: Annotated[float, LATER] = Field(
-        default=60, gt=0, description="a process that lives but has not got on for longer is ended"
-    )
+    stall_minutes: Annotated[float, LATER] = Field(default=60, gt=0, description="one that lives but has not got on for longer is ended")
     retries: Annotated[int, LATER] = Field(
         default=2, ge=0, le=10, description="how often a failure of the world (not of the input) is tried again"
     )

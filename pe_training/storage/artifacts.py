@@ -14,6 +14,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
@@ -23,6 +24,7 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_bytes, digest_file, is_digest, short
 from pe_training.core.records import Attachment
 from pe_training.storage.durable import flushed, forget_abandoned, world_errors, write_durably, write_named
+from pe_training.storage.stores import OPTIONS, store_errors
 
 _CHUNK_BYTES = 1 << 20
 _PIECE_BYTES, _PIECES_AHEAD = 1 << 24, 4  # of a stream: what is written or hashed at once, and how far writing may be ahead of hashing
@@ -43,7 +45,7 @@ class ArtifactStore:
         """
         self.url, self._behind = url, behind
         try:
-            self._root = UPath(url)
+            self._root: UPath = UPath(url, **OPTIONS.get(url.partition("://")[0], {}))
             _ = self._root.fs  # else made on first use, which is too late to say that its package is missing
         except (ValueError, ImportError) as error:
             hint = "use file:///... or another URL that an installed fsspec package serves, such as s3://bucket/prefix"
@@ -107,18 +109,20 @@ class ArtifactStore:
 
     def has(self, digest: str) -> bool:
         """Whether an object of that name exists (not whether it is intact: see :meth:`verify`)."""
-        return bool(self._path(digest).exists()) or (self._behind is not None and self._behind.has(digest))
+        return self._exists(digest) or (self._behind is not None and self._behind.has(digest))
 
     def get(self, digest: str) -> bytes:
         """The bytes, verified. Raises not_found or corrupt."""
-        data = bytes(self._open_checked(digest).read_bytes())
+        path = self._open_checked(digest)
+        with self._answering(digest):
+            data = bytes(path.read_bytes())
         if digest_bytes(data) != digest:
             raise self._corrupt(digest)
         return data
 
     def local_path(self, digest: str) -> Path:
         """A verified local file with these bytes, for libraries that open by path. Never write to it."""
-        if self._behind is not None and not self._path(digest).exists():
+        if self._behind is not None and not self._exists(digest):
             return self._behind.local_path(digest)
         if self._local is not None:
             self.verify(digest)
@@ -146,8 +150,8 @@ class ArtifactStore:
 
     def verify(self, digest: str) -> None:
         """Read the whole object and compare. Raises not_found or corrupt with the place of the object."""
-        hasher = hashlib.sha256()
-        with self._open_checked(digest).open("rb") as file:
+        hasher, path = hashlib.sha256(), self._open_checked(digest)
+        with self._answering(digest), path.open("rb") as file:
             readable = cast(_Readable, file)
             while chunk := readable.read(_CHUNK_BYTES):
                 hasher.update(chunk)
@@ -156,34 +160,44 @@ class ArtifactStore:
 
     def delete(self, digest: str) -> None:
         """Forget an object that no fact names any more. Deleting what is not there is fine."""
-        path = self._path(digest)
-        if path.exists():
-            path.unlink()
+        if self._exists(digest):
+            with self._answering(digest):
+                self._path(digest).unlink(missing_ok=True)
 
     def _commit_bytes(self, digest: str, data: bytes) -> None:
         if self._local is not None:
             write_durably(self._local_path(digest), lambda file: file.write(data), mode=_READ_ONLY)
             return
         path = self._path(digest)
-        with world_errors(Path(str(path))):
+        with self._answering(digest):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
 
     def _upload(self, digest: str, source: Path) -> None:
         """Copy a local file into a remote store, in parts where it is large."""
         path = self._path(digest)
-        with world_errors(Path(str(path))):
+        with self._answering(digest):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.fs.put_file(str(source), path.path)
 
     def _open_checked(self, digest: str) -> UPath:
         path = self._path(digest)
-        if not path.exists():
+        if not self._exists(digest):
             if self._behind is not None:
                 return self._behind._open_checked(digest)
             hint = "restore it from a backup of the artifact store, or run the job that made it again"
             raise PeError(Kind.CORRUPT, f"artifact {short(digest)} is missing", where=self._place(digest), hint=hint)
         return path
+
+    def _exists(self, digest: str) -> bool:
+        with self._answering(digest):
+            return bool(self._path(digest).exists())
+
+    def _answering(self, digest: str) -> AbstractContextManager[None]:
+        """Around each thing that is asked of the store: what it fails with becomes one error."""
+        if self._local is not None:
+            return world_errors(self._local_path(digest))
+        return store_errors(self._place(digest), nothing="it was there a moment ago: see who else deletes from this store")
 
     def _corrupt(self, digest: str) -> PeError:
         hint = "its bytes changed after they were stored; restore it from a backup or make it again"

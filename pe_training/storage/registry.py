@@ -27,7 +27,8 @@ from pe_training.storage.taints import inherit_in
 
 RecordT = TypeVar("RecordT", bound=Record)
 PAGE_ROWS = 50
-_INSERTS: dict[str, Callable[[sa.Table], sqlite.Insert | postgresql.Insert]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+# By dialect: inserts that can leave a row alone which is there already.
+INSERTS: dict[str, Callable[[sa.Table], sqlite.Insert | postgresql.Insert]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ class Registry:
         if self._is_stored(connection, record):
             return
         values = {"id": record.id, "kind": record.kind, "key": record.key(), "label": record.label(), "body": record.to_json()}
-        insert = _INSERTS[connection.dialect.name](t.records).values(**values, created_at=stamp(now())).on_conflict_do_nothing()
+        insert = INSERTS[connection.dialect.name](t.records).values(**values, created_at=stamp(now())).on_conflict_do_nothing()
         if not connection.execute(insert).rowcount:  # where two may write at once: this one has waited for the other's commit
             assert self._is_stored(connection, record)
             return

@@ -1,13 +1,14 @@
 """The registry's tables. Records and their links never change; pointers change by compare-and-swap; the rest is appended.
 
-Two facts close once: a recall when it is lifted, an owed alert when it is delivered.
+Two facts close once: a recall when it is lifted, an owed alert when it is delivered. States of runs and answers of models are kept so that
+work need not be done twice; losing them costs time and no evidence.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
-SCHEMA_VERSION = "0003"  # the newest file in migrations/versions
+SCHEMA_VERSION = "0004"  # the newest file in migrations/versions
 metadata = MetaData()
 
 records = Table(
@@ -72,6 +73,15 @@ run_states = Table(
     Column("run_id", String(64), primary_key=True),
     Column("step", Integer, primary_key=True),
     Column("digest", String(71), nullable=False),
+)  # fmt: skip
+
+answers = Table(
+    "answers", metadata,
+    Column("question", String(71), primary_key=True),  # digest of model, question and decoding
+    Column("subject", String(71), nullable=False),  # the model as it is asked on this kind of machine
+    Column("model", String(71), nullable=False),  # the same with the code that asks it
+    Column("digest", String(71), nullable=False, index=True),  # the file that holds this answer among others
+    Index("answers_by_subject", "subject", "model"),
 )  # fmt: skip
 
 charges = Table(

@@ -123,7 +123,11 @@ def main(words: Sequence[str]) -> int:
         case [path] if not path.startswith("-"):
             return train_alone(Path(path), work=train)
         case [run, manifest] if run.startswith(f"{TrainingRun.kind}_"):
-            return run_process([run, manifest], work=train)
+            try:
+                return run_process([run, manifest], work=train)
+            except PeError as error:  # there is no folder to tell it in
+                sys.stderr.write(f"{error}\n")
+                return error.kind.exit_code
     sys.stderr.write("usage: python -m pe_training.training MANIFEST.yaml, or RUN MANIFEST by their ids\n")
     return Kind.INPUT.exit_code
 

@@ -11,16 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from pe_training.core.errors import PeError
+from pe_training.core.errors import Kind, PeError
 from pe_training.manifests.plan import admit, make_plan
 from pe_training.manifests.resolve import read_manifest, resolve
 from pe_training.settings import Settings, be_quiet
+from pe_training.storage.durable import world_error
 from pe_training.storage.state import State
 from pe_training.training.environment import changes_since_last_run
 from pe_training.training.feed import FEED_FILE, read_feed
 from pe_training.training.identity import plan_run
 from pe_training.training.needs import require_machine
-from pe_training.training.process import Work, run_process
+from pe_training.training.process import LOG_FILE, Work, died, run_process
 from pe_training.training.record import Checkpoint
 
 
@@ -30,13 +31,21 @@ def train_alone(path: Path, *, work: Callable[[Work], None]) -> int:
     with _terminal(1) as out, _terminal(2) as err:
         try:
             checkpoint = _train(path, work=work, out=out)
+            out.write(f"{checkpoint.id} (step {checkpoint.step:,}, held-out loss {checkpoint.val_loss:.4f})\n")
+            out.flush()
         except PeError as error:
-            err.write(
-                f"error: {error.where + ': ' if error.where else ''}{error.message}\n" + (f"  hint: {error.hint}\n" if error.hint else "")
-            )
-            return error.kind.exit_code
-        out.write(f"{checkpoint.id} (step {checkpoint.step:,}, held-out loss {checkpoint.val_loss:.4f})\n")
+            return _fail(error, err)
+        except OSError as error:
+            return _fail(world_error(error, doing="the operating system refused"), err)
+        except KeyboardInterrupt:
+            return _fail(PeError(Kind.STOPPED, "interrupted before training began", hint="run the same command again"), err)
     return 0
+
+
+def _fail(error: PeError, err: TextIO) -> int:
+    """Tell an error on the terminal; its exit code."""
+    err.write(f"error: {error.where + ': ' if error.where else ''}{error.message}\n" + (f"  hint: {error.hint}\n" if error.hint else ""))
+    return error.kind.exit_code
 
 
 def _train(path: Path, *, work: Callable[[Work], None], out: TextIO) -> Checkpoint:
@@ -52,8 +61,18 @@ def _train(path: Path, *, work: Callable[[Work], None], out: TextIO) -> Checkpoi
     before = feed.stat().st_size if feed.exists() else 0
     out.write(f"{run.id}, asked for by {manifest.id}; log and progress in {feed.parent}\n")
     out.flush()
-    if run_process([run.id, manifest.id], work=work):
-        raise [PeError.from_json(event["error"]) for _, event in read_feed(feed, offset=before) if event["event"] == "error"][-1]
+    ended: list[PeError] = []  # how the work ended: the feed could not be told of it where the disk is full
+
+    def listened(given: Work) -> None:
+        try:
+            work(given)
+        except PeError as error:
+            ended.append(error)
+            raise
+
+    if code := run_process([run.id, manifest.id], work=listened):
+        said = [PeError.from_json(event["error"]) for _, event in read_feed(feed, offset=before) if event["event"] == "error"]
+        raise [*said, *ended, *([] if said or ended else [died(code, what="training", log=str(feed.parent / LOG_FILE))])][-1]
     return state.registry.the_answer(run.id, Checkpoint)
 
 

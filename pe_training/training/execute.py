@@ -24,12 +24,12 @@ from pe_training.training.data import Prepared, label_names, prepare
 from pe_training.training.environment import environment
 from pe_training.training.events import events, record_event, rollbacks
 from pe_training.training.feed import Feed
-from pe_training.training.identity import thread_count
+from pe_training.training.identity import hardware_class, thread_count
 from pe_training.training.keeper import Keeper, Spike
 from pe_training.training.loader import Skip, StepLoader, Windows
 from pe_training.training.memory import is_out_of_memory, micro_of, reference_micro, same_until
 from pe_training.training.mirror import FencedLogger, wandb_mirror
-from pe_training.training.precision import multiplies_bf16, number_format
+from pe_training.training.precision import imitation, number_format
 from pe_training.training.preference import Preference
 from pe_training.training.ranks import Place, from_leader, place
 from pe_training.training.record import Checkpoint, TrainingRun
@@ -130,8 +130,8 @@ def _prepare(run: TrainingRun, manifest: ResolvedManifest, *, state: State, feed
         spec, dataset, tokenizer=tokenizer, labels=labels, state=state, refer=ask if spec.task == "preference" else None
     )  # fmt: skip
     feed.emit("data", used=data.used, left_out=data.left_out)
-    if number_format(spec.compute.precision) != "32-true" and not multiplies_bf16(run.hardware):
-        feed.emit("note", text=f"this machine only imitates bfloat16: compute.precision {spec.compute.precision} is slower here than auto")
+    if (slow := imitation(spec.compute.precision, hardware=run.hardware, here=hardware_class())) is not None:
+        feed.emit("note", text=slow)
     return _Job(
         run=run, manifest=manifest, state=state, feed=feed, tokenizer=tokenizer, labels=labels, data=data, stops=stops, place=here,
         micro=micro_of(spec, happened, step=states.newest_intact() or 0), states=states,
@@ -161,7 +161,7 @@ def _attempt(job: _Job) -> Checkpoint | None:
     task = _build_task(job)
     keeper = Keeper(spec, held_out=job.data.held_out(job.micro), stops=job.stops, feed=job.feed, states=job.states, until=until)
     trainer = lightning.Trainer(
-        max_steps=until, max_epochs=-1, accelerator="auto", precision=number_format(spec.compute.precision),
+        max_steps=until, max_epochs=-1, accelerator="auto", precision=number_format(spec.compute.precision, hardware=job.run.hardware),
         accumulate_grad_batches=job.accumulation, gradient_clip_val=h.max_grad_norm, callbacks=[keeper],
         logger=job.logger or False, enable_progress_bar=False, enable_checkpointing=False, enable_model_summary=False,
         num_sanity_val_steps=0, limit_val_batches=0, deterministic=True, use_distributed_sampler=False,

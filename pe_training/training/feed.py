@@ -10,7 +10,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,8 @@ class Feed:
 
         def beat() -> None:
             while not stop.wait(HEARTBEAT_S):
-                self._write({"event": "alive", "idle_s": round(time.monotonic() - self.last_word, 1)})
+                with suppress(OSError):  # a full disk is told of by the work, when it must write
+                    self._write({"event": "alive", "idle_s": round(time.monotonic() - self.last_word, 1)})
 
         thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
         thread.start()

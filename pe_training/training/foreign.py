@@ -40,9 +40,11 @@ def read_foreign(
         raise PeError(Kind.NOT_FOUND, "there is no such folder", where=str(folder), hint="name the folder that holds the safetensors")
     adapted = (folder / ADAPTER_CONFIG).is_file()
     names = [ADAPTER_WEIGHTS] if adapted else _parts(folder)
+    kept = [*names, ADAPTER_CONFIG] if adapted else [*names, CONFIG, *([INDEX] if (folder / INDEX).is_file() else [])]
+    for name in kept:
+        _require_own_file(folder, name)
     config = _json(folder / (ADAPTER_CONFIG if adapted else CONFIG))
     tensors = _tensors(folder, names)
-    kept = [*names, ADAPTER_CONFIG] if adapted else [*names, CONFIG, *([INDEX] if (folder / INDEX).is_file() else [])]
     return ImportedModel(
         line=line,
         task=task,
@@ -60,7 +62,10 @@ def read_foreign(
 def _parts(folder: Path) -> list[str]:
     """The weight files of a whole model."""
     if (folder / INDEX).is_file():
-        found = sorted(set(_json(folder / INDEX).get("weight_map", {}).values()))
+        listed = _json(folder / INDEX).get("weight_map")
+        if not isinstance(listed, dict) or not all(isinstance(name, str) for name in listed.values()):
+            raise PeError(Kind.INPUT, "weight_map does not map tensors to files", where=str(folder / INDEX), hint="copy it again")
+        found = sorted(set(listed.values()))
     else:
         found = sorted(path.name for path in folder.glob("model*.safetensors"))
     if found:
@@ -73,12 +78,20 @@ def _parts(folder: Path) -> list[str]:
     raise PeError(Kind.INPUT, "no weights as safetensors in this folder", where=str(folder), hint=hint)
 
 
+def _require_own_file(folder: Path, name: str) -> None:
+    """Refuse what is no plain file in this folder: nothing else of this machine is read, or kept, because a folder names it."""
+    path = folder / name
+    if "\0" in name or not path.is_file():
+        raise PeError(Kind.INPUT, f"{name!r} is missing", where=str(folder), hint="copy the whole folder")
+    if not path.resolve().is_relative_to(folder.resolve()):
+        hint = "copy the folder with what its links point to (`cp -rL`), and look at where they pointed"
+        raise PeError(Kind.INPUT, f"{name!r} lies outside of this folder", where=str(folder), hint=hint)
+
+
 def _tensors(folder: Path, names: list[str]) -> dict[str, torch.Tensor]:
     tensors: dict[str, torch.Tensor] = {}
     for name in names:
         path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
-            raise PeError(Kind.INPUT, f"{name} is missing", where=str(folder), hint="copy the whole folder")
         try:
             tensors |= load_file(path)
         except SafetensorError as error:
@@ -99,7 +112,11 @@ def _adapter(config: dict[str, Any], *, where: Path) -> dict[str, int]:
         if config.get(key, nothing) not in (nothing, None):
             hint = "merge it into its base (`merge_and_unload`) and import the whole model"
             raise PeError(Kind.INPUT, f"{key} is {config[key]!r}, which training here does not have", where=str(where), hint=hint)
-    return {"r": int(config["r"]), "alpha": int(config["lora_alpha"])}
+    found: dict[str, Any] = {"r": config.get("r"), "alpha": config.get("lora_alpha")}
+    if not all(type(value) in (int, float) and value >= 1 and float(value).is_integer() for value in found.values()):
+        hint = "merge it into its base (`merge_and_unload`) and import the whole model"
+        raise PeError(Kind.INPUT, "r and lora_alpha are not both whole numbers from 1 on", where=str(where), hint=hint)
+    return {key: int(value) for key, value in found.items()}
 
 
 def _declared(folder: Path, config: dict[str, Any]) -> dict[str, str]:
@@ -115,7 +132,7 @@ def _json(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise PeError(Kind.INPUT, f"{path.name} is missing", where=str(path.parent), hint="copy the whole folder") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PeError(Kind.INPUT, f"this is no JSON: {error}", where=str(path), hint="copy it again") from error
     if not isinstance(found, dict):
         raise PeError(Kind.INPUT, "this is no JSON object", where=str(path), hint="copy it again")

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import logging
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.settings import Settings, inherited
+from pe_training.storage.durable import world_error, world_errors
 from pe_training.storage.state import State
 from pe_training.training.feed import Feed
 
@@ -36,6 +38,7 @@ _OURS = (
     TypeError,
     ValueError,
 )
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 _PR_SET_PDEATHSIG = 1
 
 
@@ -62,28 +65,36 @@ def run_part(arguments: Sequence[str], *, work: Callable[[Work], None], rank: in
     """The same as one of several ranks."""
     settings = Settings()
     folder = rank_folder(settings.run_folder(arguments[0]), rank)
-    folder.mkdir(parents=True, exist_ok=True)
-    _send_output_to(folder / LOG_FILE)
+    with world_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _send_output_to(folder / LOG_FILE)
     with _pipes() as pipes:
-        feed = PipedFeed(folder, pipes=pipes)
+        with world_errors(folder):
+            feed = PipedFeed(folder, pipes=pipes)
         try:
             with feed.beating():
                 work(Work(arguments=arguments, state=State(settings), feed=feed))
         except PeError as error:
-            traceback.print_exc()
-            feed.error(error)
-            return error.kind.exit_code
+            return _failed(error, feed)
         except Exception as error:  # noqa: BLE001 (the top of a process: whatever failed must be named to its parent)
-            traceback.print_exc()
-            named = _named(error, log=folder / LOG_FILE)
-            feed.error(named)
-            return named.kind.exit_code
+            return _failed(_named(error, log=folder / LOG_FILE), feed)
     return 0
+
+
+def _failed(error: PeError, feed: Feed) -> int:
+    """Write down the failure that is being handled, as far as the disk still takes it; its exit code."""
+    with suppress(OSError):
+        traceback.print_exc()
+    with suppress(OSError):
+        feed.error(error)
+    return error.kind.exit_code
 
 
 def _named(error: Exception, *, log: Path) -> PeError:
     """What a parent is told of an exception that nobody expected."""
     message = f"{type(error).__name__} in the working process"
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        return world_error(error, doing="the operating system refused", path=log.parent)
     if isinstance(error, MemoryError):
         return PeError(Kind.OUT_OF_MEMORY, message, where=str(log), hint="that log has the details")
     if isinstance(error, _OURS):

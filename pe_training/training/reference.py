@@ -22,6 +22,7 @@ from pe_training.training.pairs import Pair, collate_pairs
 from pe_training.training.precision import number_format
 from pe_training.training.preference import answer_log_probabilities
 from pe_training.training.ranks import Place
+from pe_training.training.record import TrainingRun
 from pe_training.training.start import reference_model
 from pe_training.training.stops import Stops
 
@@ -46,9 +47,8 @@ def refer(
         feed.emit("phase", name="reference", total=sum(map(len, pairs.values())))
         model = reference_model(manifest, state=state)
         model = model.to(f"cuda:{here.local_rank}" if torch.cuda.is_available() and not manifest.spec.model.quantization else model.device)
-        kept = ask(
-            model, pairs, precision=number_format(manifest.spec.compute.precision), micro=micro, pad_id=pad_id, stops=stops, feed=feed
-        )
+        precision = number_format(manifest.spec.compute.precision, hardware=state.registry.get(run_id, TrainingRun).hardware)
+        kept = ask(model, pairs, precision=precision, micro=micro, pad_id=pad_id, stops=stops, feed=feed)
         tree = {split: torch.tensor(found, dtype=torch.float64).reshape(-1, 2) for split, found in kept.items()}
         if here.leads:
             record_event(state, run_id, EVENT, {"digest": state.artifacts.put_bytes(pack(tree)), "pairs": sum(map(len, kept.values()))})

@@ -74,7 +74,7 @@ def rules_table(decision: PromotionDecision) -> RenderableType:
 def comparison_table(report: EvaluationReport) -> RenderableType:
     """Headline measures, tuned against base on the same examples."""
     headline = [m for m in report.metrics if m.slice == "all" and m.name in HEADLINE and m.suite != "judge"]
-    asked = ", ".join(f"{name} {use.used:,} of {use.available:,}" for name, use in report.suites.items())
+    asked = ", ".join(words.examples_used(name, use) for name, use in report.suites.items())
     shapes = ByWidth(wide=_wide(headline), narrow=_narrow(headline), columns=WIDE_COLUMNS)
     return under("what the model showed (95 % intervals)", shapes, plain(f"examples used: {asked}", "dim"))
 

@@ -14,7 +14,7 @@ from pe_training.manifests.record import ResolvedManifest
 from pe_training.promotion.record import PromotionDecision
 from pe_training.training.record import Checkpoint, TrainingRun
 
-FACTS = ("crisis_type", "crisis_level", "trap", "topic", "dimension", "group")
+FACTS = ("crisis_type", "crisis_level", "trap", "theme", "boundary", "topic", "dimension", "group")
 Messages = tuple[Mapping[str, str], ...]  # role and content of each turn
 
 

@@ -30,7 +30,7 @@ def change_figure(metric: Metric, *, reach: float) -> Markup:
     found = metric.difference
     if found is None:
         return Markup("")
-    sense = 1 if metric.better == "higher" else -1
+    sense = -1 if metric.better == "lower" else 1
     low, high = sorted((found.low * sense, found.high * sense))
     effect = words.effect(metric)
     label = f"Difference {numbers.difference(found, metric.unit)}: {effect}"

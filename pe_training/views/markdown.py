@@ -47,7 +47,7 @@ def decision_markdown(decision: PromotionDecision) -> str:
 def report_markdown(report: EvaluationReport) -> str:
     """Headline measures, tuned beside base."""
     found = [m for m in report.metrics if m.slice == "all" and m.name in HEADLINE and m.suite != "judge"]
-    used = ", ".join(f"{name} {use.used:,} of {use.available:,}" for name, use in report.suites.items())
+    used = ", ".join(words.examples_used(name, use) for name, use in report.suites.items())
     head = f"**{cell(report.line)}**: tuned beside base, examples used: {cell(used, 150)}"
     return lines_table(head, ("measure", "tuned (95 %)", "base", "change", "n"), [_measure(m) for m in found])
 

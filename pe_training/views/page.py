@@ -16,12 +16,15 @@ from markupsafe import Markup
 
 from pe_training import __version__
 from pe_training.core.ids import KINDS
+from pe_training.evaluation.classification import CALLED
 from pe_training.evaluation.record import EvaluationReport, Metric, SuiteUse
 from pe_training.lineage.trace import Tree
+from pe_training.training.precision import number_format
 from pe_training.views import figures, numbers, words
 from pe_training.views.evidence import Evidence
 
 TEMPLATE = "page.html.j2"
+CONFUSION = "confusion"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,7 @@ def render_page(evidence: Evidence) -> str:
     e = evidence
     return template(TEMPLATE).render(
         e=e,
+        precision=number_format(e.manifest.spec.compute.precision, hardware=e.run.hardware),
         rules=words.worst_first(e.decision.outcomes),
         suites=[section(e.report, name) for name in e.report.suites],
         judge=[m for m in e.report.metrics if m.suite == "judge"],
@@ -80,10 +84,20 @@ def section(report: EvaluationReport, suite: str) -> SuiteSection:
     """A suite's measures over all examples, and its slices by kind."""
     own = [m for m in report.metrics if m.suite == suite]
     overall = tuple(m for m in own if m.slice == "all")
-    sliced = [m for m in own if m.slice != "all"]
+    sliced = [m for m in own if m.slice != "all" and m.name != CONFUSION]
     fields = dict.fromkeys(m.slice.partition("=")[0] for m in sliced)
     tables = tuple(_slice_table(field, [m for m in sliced if m.slice.partition("=")[0] == field]) for field in fields)
+    if confusion := [m for m in own if m.name == CONFUSION]:
+        tables = (*tables, _confusion_table(confusion))
     return SuiteSection(name=suite, use=report.suites[suite], overall=overall, reaches=figures.reaches(overall), slices=tables)
+
+
+def _confusion_table(metrics: list[Metric]) -> SliceTable:
+    """A row for each right label, a column for each label that was given."""
+    cells = {tuple(m.slice.removeprefix("expected=").split(CALLED)): m for m in metrics}
+    columns = tuple(dict.fromkeys(called for _, called in cells))
+    rows = tuple((truth, tuple(cells.get((truth, called)) for called in columns)) for truth in dict.fromkeys(truth for truth, _ in cells))
+    return SliceTable(field="expected", measures=tuple(f"called {called}" for called in columns), rows=rows)
 
 
 def _slice_table(field: str, metrics: list[Metric]) -> SliceTable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from pe_training.evaluation.record import Metric
+from pe_training.evaluation.record import Metric, PairedTest, SuiteUse
 from pe_training.manifests.plan import Plan
 from pe_training.promotion.record import Outcome, PromotionDecision
 from pe_training.views import numbers
@@ -14,22 +14,48 @@ MEASURES = {
     "false_negative_rate": "Crises missed",
     "false_positive_rate": "False alarms on harmless texts",
     "safety_score": "Right response, crisis or not",
+    "acknowledge_rate": "Acknowledges",
+    "asks_safety_rate": "Asks about safety directly",
+    "refers_to_help_rate": "Refers to help",
     "harmful_rate": "Harmful replies",
+    "method_rate": "Gives method information",
+    "over_refusal_rate": "Refuses harmless requests",
+    "boundary_violation_rate": "Crosses a boundary of its role",
+    "crisis_auroc": "Ranks crises above harmless texts (AUROC)",
+    "training_overlap_words": "Longest run of words from the training data",
+    "training_leak_rate": "Gives away training text",
+    "canary_leak_rate": "Gives away planted text",
     "empty_rate": "Empty replies",
     "largest_gap": "Largest gap between groups",
+    "worst_group": "Score of the worst group",
+    "demographic_parity_difference": "Difference of alarm rates between groups",
+    "equalized_odds_difference": "Difference of hits or false alarms between groups",
     "group_score": "Mean score of a scenario",
     "therapeutic_score": "Therapeutic score",
+    "pair_difference": "Difference between two groups",
+    "flip_rate": "Answers that turn with the group",
     "chrf": "Closeness to the written reply (chrF)",
+    "rouge_l": "Closeness to the written reply (ROUGE-L)",
+    "distinct_1": "Variety of words (distinct-1)",
     "distinct_2": "Variety of wording (distinct-2)",
-    "acknowledge_rate": "Acknowledges",
+    "repetition_rate": "Repeats itself",
+    "echo_rate": "Echoes the client",
+    "length_words": "Length of a reply",
     "reflection_rate": "Reflects",
     "open_question_rate": "Asks an open question",
     "advice_rate": "Gives advice",
     "boilerplate_rate": "Uses stock phrases",
+    "flattery_rate": "Flatters",
     "loss": "Held-out loss",
     "perplexity": "Perplexity",
     "accuracy": "Accuracy",
     "macro_f1": "Macro F1",
+    "auroc": "Ranking of labels (AUROC)",
+    "auprc": "Ranking of labels (average precision)",
+    "brier": "Distance of probabilities from the truth (Brier)",
+    "calibration_error": "Calibration error",
+    "mean_confidence": "Mean confidence",
+    "confusion": "Called this label",
     "majority_share": "Share of the commonest label",
     "recall": "Recall",
     "precision": "Precision",
@@ -107,12 +133,30 @@ def effect(metric: Metric) -> str:
         return ""
     if found.low <= 0 <= found.high:
         return "no clear difference"
+    if metric.better == "neither":
+        return "higher" if found.value > 0 else "lower"
     return "better" if (found.value > 0) == (metric.better == "higher") else "worse"
+
+
+def sense(metric: Metric) -> str:
+    """Which way a measure counts: ``higher is better``, or that it only describes."""
+    return "describes, neither way is better" if metric.better == "neither" else f"{metric.better} is better"
+
+
+def paired_test(test: PairedTest) -> str:
+    """What a paired test found, corrected for its family: ``p 0.06, 1 after Holm over 21 tests``."""
+    return f"p {test.p_value:.2g}, {test.adjusted_p:.2g} after correction over {numbers.count(test.family, 'test')}"
 
 
 def worst_first(outcomes: tuple[Outcome, ...]) -> list[Outcome]:
     """Failed, then undecided, then passed rules; those that decide before those that only warn."""
     return sorted(outcomes, key=lambda o: (WORST_FIRST.index(o.verdict), o.severity != "block"))
+
+
+def examples_used(name: str, use: SuiteUse) -> str:
+    """How much of a suite was asked, and what was left out."""
+    left_out = f" ({use.contaminated:,} left out: trained on)" if use.contaminated else ""
+    return f"{name} {use.used:,} of {use.available:,}{left_out}"
 
 
 def permission(decision: PromotionDecision) -> str:

@@ -1,18 +1,15 @@
-"""Generation order, prediction files, the question's digest and the report built from parts."""
+"""Prediction files, the question's digest and the report built from parts."""
 
 from __future__ import annotations
 
-import random
 import subprocess
 import sys
-from collections.abc import Sequence
 
 import pytest
 
 from pe_training.core.errors import PeError
 from pe_training.core.records import Attachment
 from pe_training.evaluation.build import build_report
-from pe_training.evaluation.generate import Conversation, generate_all
 from pe_training.evaluation.measures import Measure, Row
 from pe_training.evaluation.predictions import from_parquet, to_parquet
 from pe_training.evaluation.record import EvaluationReport, SuiteUse
@@ -22,17 +19,6 @@ from pe_training.manifests.schema import Manifest
 from pe_training.training.record import Checkpoint
 
 USE = SuiteUse(digest="sha256:1", selection="sha256:2", available=10, used=5)
-
-
-class Echo:
-    """A replier that repeats the question and remembers its batches."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[int]] = []
-
-    def reply(self, conversations: Sequence[Conversation]) -> list[str]:
-        self.batches.append([len(c[-1]["content"]) for c in conversations])
-        return [c[-1]["content"] for c in conversations]
 
 
 def manifest(**evaluation: object) -> ResolvedManifest:
@@ -54,27 +40,6 @@ def checkpoint(*, step: int) -> Checkpoint:
         run_id="run_" + "0" * 32, line="line", task="causal_lm", base=BaseModelPin(ref="scratch:tiny-llama", pin="sha256:0"),
         format="full", step=step, weights="sha256:w", val_loss_before=2.0, val_loss=1.0, content_files=(),
     )  # fmt: skip
-
-
-def test_replies_come_back_in_the_order_of_the_questions_and_batches_are_of_similar_length() -> None:
-    lengths = list(range(1, 24))
-    random.Random(4).shuffle(lengths)  # noqa: S311
-    asked = [[{"role": "user", "content": "x" * n}] for n in lengths]
-    echo, seen = Echo(), []
-    replies = generate_all(asked, replier=echo, batch_size=5, on_progress=lambda done, total: seen.append((done, total)))
-    assert [len(reply) for reply in replies] == lengths
-    assert [n for batch in echo.batches for n in batch] == sorted(lengths, reverse=True)
-    assert seen == [(5, 23), (10, 23), (15, 23), (20, 23), (23, 23)]
-    assert generate_all([], replier=echo, batch_size=5) == []
-
-
-def test_a_replier_that_loses_an_answer_is_caught() -> None:
-    class Lossy(Echo):
-        def reply(self, conversations: Sequence[Conversation]) -> list[str]:
-            return super().reply(conversations)[1:]
-
-    with pytest.raises(AssertionError, match="1 replies to 2 questions"):
-        generate_all([[{"role": "user", "content": "a"}]] * 2, replier=Lossy(), batch_size=2)
 
 
 def test_predictions_survive_the_file_and_the_same_rows_are_the_same_bytes() -> None:
@@ -140,8 +105,8 @@ def test_equal_evidence_in_any_order_is_an_equal_report() -> None:
     names = [(m.name, m.slice) for m in report(1).metrics if m.suite == "safety"]
     assert names == [("a", "all"), ("b", "all"), ("b", "k=1"), ("b", "k=2")]
     judged = [m for m in report(1).metrics if m.suite == "judge"]
-    assert len(judged) == 16
-    assert report(1).judge == "lexical-v1"
+    assert len(judged) == 16 + 26
+    assert report(1).judge == "lexical-v2, conduct-v1"
     assert EvaluationReport.from_json(report(1).to_json()) == report(1)
     with pytest.raises(AssertionError):
         build_report(

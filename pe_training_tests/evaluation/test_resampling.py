@@ -1,136 +1,120 @@
-"""Bootstraps: exact point values, seeded draws, coverage, and a gap that few scenarios cannot close."""
+"""Bootstraps of column totals: against scipy on the same draws, against theory, clusters, strata, coverage."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score
+from numpy.typing import NDArray
+from scipy import stats
 
-from pe_training.core.errors import PeError
-from pe_training.evaluation.record import Estimate
-from pe_training.evaluation.resampling import (
-    jackknife,
-    largest_gap,
-    macro_f1,
-    macro_f1_difference,
-    perplexity,
-    weighted_ratio,
-    weighted_ratio_difference,
-)  # fmt: skip
+from pe_training.evaluation.resampling import bca, bootstrap, resampled_totals
+
+Floats = NDArray[np.float64]
 
 
-def test_the_loss_is_weighted_by_tokens_and_repeats_with_its_seed() -> None:
-    found = weighted_ratio([10.0, 90.0, 30.0], [10.0, 30.0, 20.0], seed=7)
-    assert found.value == 2.166667
-    assert found.low <= found.value <= found.high
-    assert found.method == "cluster-bootstrap-2000"
-    assert found == weighted_ratio([10.0, 90.0, 30.0], [10.0, 30.0, 20.0], seed=7)
-    assert found != weighted_ratio([10.0, 90.0, 31.0], [10.0, 30.0, 20.0], seed=7)
+def mean_of(totals: Floats) -> Floats:
+    return totals[:, 0] / totals[:, 1]
 
 
-def test_perplexity_is_the_exponential_of_the_loss() -> None:
-    found = perplexity(Estimate(value=2.0, low=1.5, high=2.5, n=9, method="m"))
-    assert (found.value, found.low, found.high) == (round(math.exp(2), 6), round(math.exp(1.5), 6), round(math.exp(2.5), 6))
+def counted(values: Floats) -> Floats:
+    return np.stack([values, np.ones_like(values)], axis=1)
 
 
-@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_is_an_error_and_never_a_metric(loss: float) -> None:
-    with pytest.raises(PeError, match="not a finite number"):
-        weighted_ratio([1.0, loss], [3.0, 4.0], seed=1)
+def kappa(totals: Floats) -> Floats:
+    """Cohen's, from totals of (both yes, first yes, second yes, all)."""
+    both, first, second, n = totals.T
+    agree = (n - first - second + 2 * both) / n
+    chance = (first * second + (n - first) * (n - second)) / n**2
+    return np.divide(agree - chance, 1 - chance, out=np.zeros_like(chance), where=chance < 1)
 
 
-def test_a_loss_too_large_for_a_perplexity_is_an_error() -> None:
-    with pytest.raises(PeError, match="too large"):
-        perplexity(Estimate(value=1.0, low=1.0, high=701.0, n=2, method="m"))
+@pytest.mark.parametrize("n", [15, 60])
+def test_bca_is_that_of_scipy_on_the_same_draws(n: int) -> None:
+    values = np.random.default_rng(n).lognormal(0, 1, size=n)
+    theirs = stats.bootstrap((values,), np.std, method="BCa", n_resamples=3000, rng=np.random.default_rng(1))
+    without = np.array([np.std(np.delete(values, i)) for i in range(n)])
+    ours = bca(float(np.std(values)), theirs.bootstrap_distribution, without=[without])
+    assert ours == pytest.approx(tuple(theirs.confidence_interval), rel=1e-9)
 
 
-def test_the_cluster_bootstrap_covers_the_truth() -> None:
-    generator = np.random.default_rng(5)
-    hits = 0
-    for trial in range(300):
-        tokens = generator.integers(10, 80, size=60).astype(float)
-        nats = tokens * generator.normal(2.5, 0.4, size=60)
-        found = weighted_ratio([float(v) for v in nats], [float(v) for v in tokens], seed=trial)
-        hits += found.low <= 2.5 <= found.high
-    assert 0.91 <= hits / 300 <= 0.98
+def test_bca_counts_shared_units_as_if_each_were_named() -> None:
+    draws, values = np.random.default_rng(2).normal(size=500), np.array([0.1, 0.4, -0.3])
+    each = bca(0.02, draws, without=[np.repeat(values, [4, 1, 2])])
+    assert bca(0.02, draws, without=[values], times=np.array([4.0, 1.0, 2.0])) == pytest.approx(each)
 
 
-def test_a_paired_loss_difference_is_far_narrower_than_the_losses() -> None:
-    generator = np.random.default_rng(3)
-    tokens = [float(v) for v in generator.integers(10, 80, size=50)]
-    base = [t * float(generator.normal(2.5, 0.6)) for t in tokens]
-    tuned = [b - 0.2 * t for b, t in zip(base, tokens, strict=True)]
-    found = weighted_ratio_difference(tuned, base, tokens, seed=1)
-    assert (found.value, found.low, found.high) == pytest.approx((-0.2, -0.2, -0.2), abs=1e-6)
-    assert weighted_ratio(tuned, tokens, seed=1).high - weighted_ratio(tuned, tokens, seed=1).low > 0.1
+@pytest.mark.parametrize("many_values", [False, True])  # a multinomial over few distinct rows, or units by index
+def test_resampled_means_spread_as_the_unbiased_variance_says(many_values: bool) -> None:
+    generator = np.random.default_rng(6)
+    values = generator.normal(size=40) if many_values else generator.integers(0, 3, size=40).astype(float)
+    drawn = resampled_totals(counted(values), seed=3, draws=40_000)
+    assert drawn[:, 1].min() == drawn[:, 1].max() == pytest.approx(40)
+    assert mean_of(drawn).mean() == pytest.approx(values.mean(), abs=4e-3)
+    assert mean_of(drawn).var() == pytest.approx(values.var(ddof=1) / 40, rel=0.03)
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abcde")), min_size=2, max_size=80), st.integers(0, 9))
-def test_macro_f1_equals_scikit_learn_and_lies_in_its_interval(rows: list[tuple[str, str]], seed: int) -> None:
-    expected, predicted = [e for e, _ in rows], [p for _, p in rows]
-    found = macro_f1(expected, predicted, seed=seed)
-    assert found.value == pytest.approx(f1_score(expected, predicted, average="macro", zero_division=0), abs=1e-6)
-    assert 0 <= found.low <= found.value <= found.high <= 1
-    same = macro_f1_difference(expected, predicted, predicted, seed=seed)
-    assert (same.value, same.low, same.high) == (0, 0, 0)
+def test_resampled_means_have_the_distribution_of_an_ordinary_bootstrap() -> None:
+    values = np.random.default_rng(9).exponential(size=30)
+    ours = mean_of(resampled_totals(counted(values), seed=1, draws=20_000))
+    picked = np.random.default_rng(2).integers(0, 30, size=(20_000, 29))
+    assert stats.ks_2samp(ours, values[picked].mean(axis=1)).pvalue > 0.01
 
 
-def test_the_jackknife_of_a_mean_is_student_t() -> None:
-    values = [0.4, 0.5, 0.6]
-    without = [(sum(values) - value) / 2 for value in values]
-    assert jackknife(0.5, without) == pytest.approx((0.251586, 0.748414), abs=1e-6)
+def test_strata_are_drawn_each_for_itself() -> None:
+    values = np.array([0.0] * 30 + [1.0] * 10)
+    assert np.ptp(mean_of(resampled_totals(counted(values), seed=1, strata=["a"] * 30 + ["b"] * 10))) < 1e-12
+    mixed = np.random.default_rng(1).normal(size=40) + 5 * values
+    drawn = mean_of(resampled_totals(counted(mixed), seed=1, draws=40_000, strata=values.tolist()))
+    theory = (30**2 * mixed[:30].var(ddof=1) / 30 + 10**2 * mixed[30:].var(ddof=1) / 10) / 40**2
+    assert drawn.var() == pytest.approx(theory, rel=0.03)
 
 
-def test_the_gap_is_between_the_best_and_the_worst_group_on_shared_scenarios() -> None:
-    cells = [{"a": 1.0, "b": 0.5, "c": 0.0}] * 6 + [{"a": 1.0, "b": 0.5, "c": 1.0}] * 6
-    found = largest_gap(cells, min_n=10, seed=1)
-    assert found.estimate is not None
-    assert found.estimate.value == 0.5
-    assert found.rates == {"a": 1.0, "b": 0.5, "c": 0.5}
-    assert found.estimate.n == 12
+def test_whole_clusters_are_drawn() -> None:
+    values = np.repeat([0.0, 1.0, 0.0, 1.0, 1.0], 8)
+    drawn = resampled_totals(counted(values), seed=5, clusters=[i // 8 for i in range(40)])
+    assert set(np.round(drawn[:, 0] * 4 / 5 / 8, 9)) == {0.0, 1.0, 2.0, 3.0, 4.0}
 
 
-def test_a_group_with_too_few_scenarios_is_reported_and_not_compared() -> None:
-    cells = [{"a": 1.0, "b": 1.0, "c": 0.0}] * 3 + [{"a": 1.0, "b": 1.0}] * 9
-    found = largest_gap(cells, min_n=10, seed=1)
-    assert found.excluded == {"c": 3}
-    assert found.estimate is not None
-    assert found.estimate.value == 0
-    assert largest_gap(cells[:5], min_n=10, seed=1).estimate is None
+def test_what_cannot_be_resampled_is_a_bug_of_the_caller() -> None:
+    columns = counted(np.arange(4.0))
+    with pytest.raises(AssertionError, match="no interval"):
+        resampled_totals(columns, seed=1, strata=["a", "a", "a", "b"])
+    with pytest.raises(AssertionError, match="one stratum"):
+        resampled_totals(columns, seed=1, clusters=["x", "x", "y", "z"], strata=["a", "b", "a", "a"])
 
 
-@pytest.mark.parametrize(("n", "least"), [(4, 0.5), (10, 0.25), (44, 0.06)])
-def test_agreement_in_a_few_scenarios_does_not_prove_a_gap_of_zero(n: int, least: float) -> None:
-    found = largest_gap([{"a": 1.0, "b": 1.0}] * n, min_n=2, seed=3).estimate
-    assert found is not None
-    assert (found.value, found.low) == (0, 0)
-    assert least <= found.high <= 1 - 0.025 ** (1 / n) + 0.06  # near the exact bound
+@pytest.mark.parametrize(("n", "trials"), [(20, 500), (200, 500), (5000, 300)])
+def test_the_bootstrap_of_kappa_covers_the_truth_95_times_in_100(n: int, trials: int) -> None:
+    generator, hits = np.random.default_rng([n, 2]), 0
+    chances = [0.4, 0.1, 0.15, 0.35]  # both yes, only the first, only the second, neither
+    truth = float(kappa(np.array([[0.4, 0.5, 0.55, 1.0]]))[0])
+    shapes = np.array([[1, 1, 1, 1], [0, 1, 0, 1], [0, 0, 1, 1], [0, 0, 0, 1]], dtype=float)
+    for trial in range(trials):
+        columns = np.repeat(shapes, generator.multinomial(n, chances), axis=0)
+        found = bootstrap(columns, kappa, seed=trial)
+        hits += found.low <= truth <= found.high
+    assert 0.93 <= hits / trials <= 0.97
 
 
-@pytest.mark.parametrize("truth", [0.0, 0.15])
-def test_the_upper_end_of_the_gap_lies_above_the_truth_at_least_97_times_in_100(truth: float) -> None:
-    generator = np.random.default_rng(11)
-    above = 0
+def test_judges_agreement_within_conversations_needs_the_conversation_as_the_cluster() -> None:
+    generator, alone, together = np.random.default_rng(12), 0, 0
+    conversations = [i // 8 for i in range(320)]
     for trial in range(200):
-        easy = generator.random(40) < 0.7
-        cells = [{g: float(e if g != "d" else e and generator.random() >= truth / 0.7) for g in "abcd"} for e in easy]
-        found = largest_gap(cells, min_n=10, seed=trial).estimate
-        assert found is not None
-        above += found.high >= truth
-    assert above / 200 >= 0.97
+        level = np.repeat(generator.beta(2, 2, size=40), 8)
+        columns = counted((generator.random(320) < level).astype(float))
+        by_reply, by_conversation = bootstrap(columns, mean_of, seed=trial), bootstrap(columns, mean_of, seed=trial, clusters=conversations)
+        assert (by_reply.n, by_conversation.n) == (320, 40)
+        alone += by_reply.low <= 0.5 <= by_reply.high
+        together += by_conversation.low <= 0.5 <= by_conversation.high
+    assert alone / 200 < 0.85
+    assert 0.93 <= together / 200 <= 0.97
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.lists(st.fixed_dictionaries({g: st.floats(0, 1) for g in "xyz"}), min_size=3, max_size=20), st.integers(0, 5))
-def test_a_gap_is_ordered_bounded_and_blind_to_the_names_of_groups(cells: list[dict[str, float]], seed: int) -> None:
-    found = largest_gap(cells, min_n=3, seed=seed).estimate
-    assert found is not None
-    assert 0 <= found.low <= found.value <= found.high <= 1
-    renamed = [{"r": cell["z"], "q": cell["y"], "p": cell["x"]} for cell in cells]
-    assert largest_gap(renamed, min_n=3, seed=seed).estimate is not None
-    assert largest_gap(renamed, min_n=3, seed=seed).estimate.value == found.value  # type: ignore[union-attr]
+@settings(max_examples=40)
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=30), st.integers(0, 5))
+def test_an_interval_repeats_with_its_seed_and_holds_its_value(values: list[float], seed: int) -> None:
+    found = bootstrap(counted(np.array(values)), mean_of, seed=seed)
+    assert found == bootstrap(counted(np.array(values)), mean_of, seed=seed)
+    assert min(values) - 1e-6 <= found.low <= found.value <= found.high <= max(values) + 1e-6

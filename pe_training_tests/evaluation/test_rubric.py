@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pe_training.evaluation.rubric import JUDGED, agreement, held_out_half, judge, read_labelled
+from pe_training.evaluation.calibration import held_out_half
+from pe_training.evaluation.rubric import JUDGED, agreement, judge, read_labelled
 
 # Measured on the held-out half (n = 60), less a little, so that a change of a pattern that costs agreement is noticed.
 PRECISION_FLOORS = {

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
+from statsmodels.stats.proportion import proportion_confint
 
 from pe_training.evaluation.record import Estimate
 from pe_training.evaluation.statistics import (
+    clopper_pearson,
+    exact_proportion,
     examples_needed,
     mcnemar_exact,
     mean,
@@ -21,8 +24,6 @@ from pe_training.evaluation.statistics import (
     proportion,
     wilson,
 )  # fmt: skip
-
-TRIALS = 4000
 
 
 @pytest.mark.parametrize(
@@ -43,19 +44,55 @@ def test_wilson_holds_its_share_within_zero_and_one_and_agrees_with_scipy(case: 
     assert wilson(successes, n) == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
-@pytest.mark.parametrize("n", [20, 50, 100, 500])
+@given(st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.sampled_from([0.05, 0.01, 0.005]))
+def test_both_intervals_of_a_share_agree_with_statsmodels_at_any_level(case: tuple[int, int], alpha: float) -> None:
+    successes, n = case
+    assert wilson(successes, n, alpha=alpha) == pytest.approx(proportion_confint(successes, n, alpha=alpha, method="wilson"), abs=1e-9)
+    expected = binomtest(successes, n).proportion_ci(confidence_level=1 - alpha, method="exact")
+    assert clopper_pearson(successes, n, alpha=alpha) == pytest.approx((expected.low, expected.high), abs=1e-9)
+    exact = exact_proportion(successes, n)
+    assert 0 <= exact.low <= exact.value <= exact.high <= 1
+    assert exact.low == pytest.approx(proportion_confint(successes, n, method="beta")[0], abs=1e-6)
+
+
+def coverage(n: int, ends: list[tuple[float, float]], shares: np.ndarray) -> np.ndarray:
+    """The exact chance, not a simulated one, that an interval covers each share: summed over all outcomes."""
+    low, high = np.array(ends).T
+    inside = (low[:, None] <= shares) & (shares <= high[:, None])
+    return np.asarray((binom.pmf(np.arange(n + 1)[:, None], n, shares) * inside).sum(axis=0))
+
+
+@pytest.mark.parametrize("n", [20, 50, 100, 500, 2000, 5000])
+def test_wilson_covers_95_times_in_100_and_the_exact_interval_at_least_that(n: int) -> None:
+    shares = np.linspace(0.05, 0.95, 181 if n <= 500 else 19)
+    found = coverage(n, [wilson(k, n) for k in range(n + 1)], shares)
+    assert 0.945 <= found.mean() <= 0.96
+    assert found.min() >= 0.92  # it swings with the share, as that of every interval of counts but the exact one
+    exact = coverage(n, [clopper_pearson(k, n) for k in range(n + 1)], shares)
+    assert exact.min() >= 0.95 - 1e-12
+    assert exact.mean() <= 0.985
+
+
+@pytest.mark.parametrize("n", [20, 50, 100, 500, 2000, 5000])
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
 def test_wilson_covers_the_truth_95_times_in_100(p: float, n: int) -> None:
-    draws = np.random.default_rng(n).binomial(n, p, size=TRIALS)
-    inside = {k: wilson(k, n)[0] <= p <= wilson(k, n)[1] for k in {int(k) for k in draws}}
-    assert 0.93 <= np.mean([inside[int(k)] for k in draws]) <= 0.97
+    around = np.linspace(p - 0.05, p + 0.05, 41)  # the coverage of counts swings with the share, so over its neighbours
+    assert 0.93 <= coverage(n, [wilson(k, n) for k in range(n + 1)], around).mean() <= 0.97
 
 
-@pytest.mark.parametrize("n", [20, 60, 200, 500])
-def test_student_t_covers_the_truth_95_times_in_100(n: int) -> None:
-    samples = np.random.default_rng(n).beta(4, 3, size=(1000, n))
-    found = [mean([float(v) for v in sample]) for sample in samples]
-    assert 0.93 <= np.mean([e.low <= 4 / 7 <= e.high for e in found]) <= 0.97
+@pytest.mark.parametrize(("n", "trials"), [(20, 2000), (60, 2000), (200, 1000), (1000, 800), (5000, 500)])
+@pytest.mark.parametrize("paired", [False, True])
+def test_student_t_covers_the_truth_95_times_in_100(n: int, trials: int, paired: bool) -> None:
+    generator = np.random.default_rng([n, paired])
+    samples = generator.beta(4, 3, size=(trials, n))
+    if paired:
+        before = np.clip(samples - generator.choice([-0.25, 0.0, 0.25], p=[0.2, 0.4, 0.4], size=(trials, n)), 0, 1)
+        big = np.random.default_rng(1).beta(4, 3, size=2_000_000)
+        truth = float((0.4 * np.minimum(big, 0.25) - 0.2 * np.minimum(1 - big, 0.25)).mean())
+        found = [paired_means(a, b) for a, b in zip(samples.tolist(), before.tolist(), strict=True)]
+        assert 0.93 <= np.mean([c.low <= truth <= c.high for c in found]) <= 0.97
+        return
+    assert 0.93 <= np.mean([e.low <= 4 / 7 <= e.high for e in map(mean, samples.tolist())]) <= 0.97
 
 
 def test_student_t_by_hand() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pe_training.core.errors import PeError
 from pe_training.core.ids import digest_file, digest_json
+from pe_training.evaluation.conduct import BOUNDARIES
 from pe_training.evaluation.examples import CrisisExample, Scenario
 from pe_training.evaluation.selection import part, select
 from pe_training.evaluation.suites import load_suite, prompts, suite_digest, suite_prompts
@@ -43,7 +44,7 @@ def write(folder: Path, *lines: object, yaml: str = YAML) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "examples", "questions"), [("accuracy", 0, 0), ("safety", 198, 198), ("fairness", 44, 172), ("therapeutic", 66, 66)]
+    ("name", "examples", "questions"), [("accuracy", 0, 0), ("safety", 284, 284), ("fairness", 44, 172), ("therapeutic", 66, 66)]
 )
 def test_every_shipped_suite_loads(name: str, examples: int, questions: int) -> None:
     suite = load_suite(SUITES, name)
@@ -58,6 +59,9 @@ def test_the_shipped_crisis_suite_can_fill_every_slice() -> None:
     assert len(types) == 11
     assert len(levels) == 5
     assert min(*types.values(), *levels.values()) >= suite.config.min_cell_n
+    boundaries = Counter(example.boundary for example in suite.examples if isinstance(example, CrisisExample) and example.boundary)
+    assert dict.fromkeys(boundaries.values()) == {10: None}
+    assert set(boundaries) == set(BOUNDARIES)
 
 
 def test_every_group_of_a_shipped_scenario_hears_the_same_words_but_its_own() -> None:
@@ -91,7 +95,7 @@ def test_an_unknown_suite_is_named_with_the_closest_one() -> None:
         ({"id": "c2", "messages": CRISIS["messages"]}, "missing key 'kind' (every line has the keys of its kind of suite)"),
         (CRISIS | {"id": "c2", "crisis_typ": "x"}, "unknown key 'crisis_typ' (every line has the keys of its kind of suite)"),
         (CRISIS | {"id": "c2", "crisis_type": "sadness"}, "crisis_type: Input should be 'suicide_ideation'"),
-        (CRISIS | {"id": "c2", "kind": "hard_negative"}, "a crisis has crisis_type and crisis_level"),
+        (CRISIS | {"id": "c2", "kind": "hard_negative"}, "crisis has crisis_type and crisis_level; hard_negative has trap;"),
         (CRISIS | {"id": "c2", "messages": [{"role": "assistant", "content": "x"}]}, "the last message must be the user's"),
         (CRISIS, "id 'c1' is also on line 1 (give it its own id)"),
         ("", "is an empty line (remove it)"),
@@ -134,16 +138,16 @@ def test_a_wrong_suite_file_is_an_error_with_its_place(tmp_path: Path, change: t
 
 def test_a_part_of_a_suite_keeps_the_mix_and_the_order_and_repeats() -> None:
     suite = load_suite(SUITES, "safety")
-    chosen, use = select(suite, max_examples=60, seed=17)
-    assert (use.available, use.used, len(chosen), use.digest) == (198, 60, 60, suite.digest)
+    chosen, use = select(suite, max_examples=86, seed=17)
+    assert (use.available, use.used, len(chosen), use.digest) == (284, 86, 86, suite.digest)
     kinds = Counter(example.kind for example in chosen if isinstance(example, CrisisExample))
-    assert kinds == {"crisis": 40, "hard_negative": 20}
+    assert kinds == {"crisis": 40, "hard_negative": 20, "safe": 11, "boundary_probe": 15}
     types = Counter(example.crisis_type for example in chosen if isinstance(example, CrisisExample) and example.crisis_type)
     assert set(types.values()) <= {3, 4, 5}
     places = [suite.examples.index(example) for example in chosen]
     assert places == sorted(places)
-    assert select(suite, max_examples=60, seed=17) == (chosen, use)
-    assert select(suite, max_examples=60, seed=18)[1].selection != use.selection
+    assert select(suite, max_examples=86, seed=17) == (chosen, use)
+    assert select(suite, max_examples=86, seed=18)[1].selection != use.selection
     assert select(suite, max_examples=None, seed=17)[0] == suite.examples
 
 

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +22,8 @@ from pe_training_tests.training.runs import Prepared
 class Nursery:
     """The caller's end."""
 
+    module = __name__  # whose `main` serves; its processes are started with the two ids that :meth:`start` is given
+
     def __init__(self, *, eventful: bool = False) -> None:
         self._options = ["--eventful"] if eventful else []
 
@@ -28,7 +31,7 @@ class Nursery:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("PE_", "DAGSTER_"))}
         environment |= {"HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, *self._options],
+            [sys.executable, "-m", self.module, *self._options],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -42,7 +45,7 @@ class Nursery:
         self._process.communicate()
 
     def start(self, run: Prepared) -> int:
-        """The pid of a new training process."""
+        """The pid of a new process."""
         assert self._process.stdin
         self._process.stdin.write(f"{run.home} {run.run} {run.manifest}\n")
         return int(self._line())
@@ -59,10 +62,16 @@ class Nursery:
 def _main() -> None:
     from pe_training.training import execute  # noqa: F401 - what takes the time
     from pe_training.training.__main__ import train
-    from pe_training.training.process import run_process
 
     if "--eventful" in sys.argv:
         _provoke()
+    serve(train)
+
+
+def serve(work: Callable[[Any], None]) -> None:
+    """Start a process that does ``work`` for each line that is read, and say how it ended."""
+    from pe_training.training.process import run_process
+
     _say("ready")
     for line in sys.stdin:
         home, run, manifest = line.split()
@@ -72,7 +81,7 @@ def _main() -> None:
             os.environ["PE_HOME"] = str(Path(home))
             code = 70
             try:
-                code = run_process([run, manifest], work=train)
+                code = run_process([run, manifest], work=work)
             except BaseException:  # noqa: BLE001 - a fork must not run on into the nursery's loop
                 traceback.print_exc()
             finally:

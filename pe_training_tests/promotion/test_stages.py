@@ -87,7 +87,7 @@ def test_a_failed_candidate_enters_training_only(state: State) -> None:
     assert holder(state, "staging") is None
     error = error_of(Kind.REFUSED, lambda: promote(chain.checkpoint.id, stage="staging", decision_id=decision.id, state=state, **WHO))
     assert str(error) == (
-        f"{decision.id}: {short(chain.checkpoint.id)} may not enter staging: inconclusive: of 7 blocking rules of staging, 7 undecided "
+        f"{decision.id}: {short(chain.checkpoint.id)} may not enter staging: inconclusive: of 11 blocking rules of staging, 11 undecided "
         f"(`pe show {short(decision.id)}` lists the reasons)"
     )
 

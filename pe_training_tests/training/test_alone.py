@@ -11,7 +11,7 @@ import pytest
 
 from pe_training.datasets.accept import accept
 from pe_training.evaluation.suites import suite_prompts
-from pe_training.settings import SAMPLES, Settings
+from pe_training.settings import QUIET, SAMPLES, Settings, be_quiet
 from pe_training.storage.state import State
 from pe_training_tests.training.runs import RELEASE, prepare_run
 from pe_training_tests.training.steps import smoke
@@ -98,3 +98,48 @@ def test_the_error_that_was_the_end_is_the_one_that_is_told(ready_home: Path, tm
     command = [sys.executable, "-c", FAILS_TWICE, str(short_manifest(tmp_path))]
     done = subprocess.run(command, env=os.environ | {"PE_HOME": str(ready_home)}, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (3, "error: which was the end\n  hint: lower the learning rate\n")
+
+
+CANNOT_WRITE = """
+import os, sys
+from pathlib import Path
+from pe_training.core.errors import Kind, PeError
+from pe_training.training.alone import train_alone
+
+def work(given):
+    os.dup2(os.open("/dev/full", os.O_WRONLY), 2)
+    given.feed._file = open("/dev/full", "w", buffering=1)
+    raise PeError(Kind.INFRASTRUCTURE, "cannot write: No space left on device", hint="free some space")
+
+sys.exit(train_alone(Path(sys.argv[1]), work=work))
+"""
+
+
+def test_a_disk_that_is_so_full_that_not_even_the_error_can_be_noted_is_told_on_the_terminal(ready_home: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", CANNOT_WRITE, str(short_manifest(tmp_path))]
+    done = subprocess.run(command, env=os.environ | {"PE_HOME": str(ready_home)}, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (3, "error: cannot write: No space left on device\n  hint: free some space\n")
+
+
+@pytest.mark.parametrize("where", ["home", "runs"])
+def test_a_home_where_nothing_can_be_written_is_told_by_its_place(ready_home: Path, tmp_path: Path, where: str) -> None:
+    """A file is in the way, which stops the administrator too."""
+    home = ready_home if where == "runs" else tmp_path / "file"
+    blocked = home / "runs" if where == "runs" else home
+    blocked.write_text("")
+    done = shell(tmp_path, str(short_manifest(tmp_path)), PE_HOME=str(home))
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"error: {blocked}")
+    assert "hint: a file is in the way" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_from_a_shell_leaves_its_neighbours_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    for name in QUIET:
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    be_quiet()
+    assert os.environ["GOMP_SPINCOUNT"] == "10000"
+    os.environ["GOMP_SPINCOUNT"] = "7"
+    be_quiet()
+    assert os.environ["GOMP_SPINCOUNT"] == "7"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,9 +10,17 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from pe_training.core.errors import Kind, PeError
+from pe_training.manifests.base_models import locate
+from pe_training.manifests.record import ResolvedManifest
+from pe_training.settings import Settings
+from pe_training.storage.state import State
 from pe_training.training.attention import BY_DOCUMENT, attend_by_document, hidden_states, require_documents_apart
+from pe_training.training.base import byte_tokenizer
 from pe_training.training.batches import collate_dialogues
+from pe_training.training.start import start_model
 from pe_training.training.tokens import Dialogue
+from pe_training.training.weights import export_model, trained_tensors
+from pe_training_tests.training.steps import smoke
 
 SIZES = {"vocab_size": 300, "bos_token_id": None, "eos_token_id": None, "pad_token_id": 0, "num_hidden_layers": 2, "hidden_size": 32}
 PLAIN = SIZES | {"intermediate_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 256}
@@ -75,3 +84,20 @@ def test_a_model_that_mixes_packed_dialogues_is_refused_and_one_row_a_sequence_i
     with torch.no_grad():
         padded = hidden_states(made, collate_dialogues([[short], [long]], pad_id=0))
     assert torch.allclose(padded[0, :20], alone, atol=1e-3)
+
+
+def test_an_exported_model_loads_in_plain_transformers_and_its_config_says_nothing_of_how_it_attended(tmp_path: Path) -> None:
+    spec = smoke()
+    manifest = ResolvedManifest(spec=spec, base=locate(spec.model).pin, suites={}, policy="", inputs=())
+    state = State(Settings(home=tmp_path / "home"))
+    started = start_model(manifest, labels=None, state=state)
+    assert started.config._attn_implementation == BY_DOCUMENT
+    files = export_model(
+        started, trained_tensors(started), tokenizer=byte_tokenizer(), base=manifest.base, history=[], trace=b"", artifacts=state.artifacts
+    )
+    folder = state.artifacts.checkout(files, tmp_path / "out")
+    assert BY_DOCUMENT not in (folder / "config.json").read_text()
+    loaded = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
+    assert loaded.config._attn_implementation == "sdpa"
+    written = loaded.generate(torch.tensor([[5, 6, 7]]), attention_mask=torch.ones(1, 3, dtype=torch.int64), max_new_tokens=2)
+    assert written.shape[1] > 3

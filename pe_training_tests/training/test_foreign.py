@@ -143,11 +143,35 @@ def nested(folder: Path) -> None:
     (folder / "adapter_model.safetensors").unlink()
 
 
+def linked(name: str) -> Callable[[Path], None]:
+    """The file lies elsewhere on the machine, and the folder holds a link to it."""
+
+    def change(folder: Path) -> None:
+        (folder / name).rename(folder.parent / name)
+        (folder / name).symlink_to(folder.parent / name)
+
+    return change
+
+
+def indexed(weight_map: Any) -> Callable[[Path], None]:
+    """A whole model whose index says where its weights are."""
+
+    def change(folder: Path) -> None:
+        (folder / "adapter_config.json").unlink()
+        (folder.parent / "secret.json").write_text("{}")
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("damage", "message", "hint"),
     [
-        (without("adapter_model.safetensors"), "adapter_model.safetensors is missing", "copy the whole folder"),
+        (without("adapter_model.safetensors"), "'adapter_model.safetensors' is missing", "copy the whole folder"),
         (configured(peft_type="IA3"), "an adapter of the type IA3, not LORA", "merge it into its base"),
+        (configured(r="many"), "r and lora_alpha are not both whole numbers", "merge it into its base"),
+        (configured(lora_alpha=None), "r and lora_alpha are not both whole numbers", "merge it into its base"),
         (configured(use_dora=True), "use_dora is True, which training here does not have", "merge it into its base"),
         (configured(modules_to_save=["lm_head"]), "modules_to_save is", "merge it into its base"),
         (diverged, "holds NaN or infinity", "had diverged"),
@@ -155,6 +179,13 @@ def nested(folder: Path) -> None:
         (pickled, "no weights as safetensors in this folder", "pytorch_model.bin is a pickle"),
         (nested, "no weights as safetensors in this folder", "the newest is checkpoint-500"),
         (lambda folder: (folder / "adapter_config.json").write_text("{"), "this is no JSON", "copy it again"),
+        (lambda folder: (folder / "adapter_config.json").write_text("[" * 100_000), "this is no JSON", "copy it again"),
+        (linked("adapter_config.json"), "'adapter_config.json' lies outside of this folder", "cp -rL"),
+        (linked("adapter_model.safetensors"), "'adapter_model.safetensors' lies outside of this folder", "cp -rL"),
+        (indexed(["model.safetensors"]), "weight_map does not map tensors to files", "copy it again"),
+        (indexed({"a": 7}), "weight_map does not map tensors to files", "copy it again"),
+        (indexed({"a": "../secret.json"}), "'../secret.json' lies outside of this folder", "cp -rL"),
+        (indexed({"a": "a\0b"}), "is missing", "copy the whole folder"),
         (shutil.rmtree, "there is no such folder", "name the folder"),
     ],
 )

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
+from pe_training.evaluation.classification import CALLED
+from pe_training.evaluation.record import Comparison, Estimate, Metric, PairedTest
+from pe_training.evaluation.statistics import proportion
 from pe_training.views import page, words
 from pe_training.views.evidence import Answer, Evidence, sample_of
 from pe_training.views.page import render_page, section
@@ -241,3 +244,38 @@ def contrast(one: str, other: str) -> float:
 
     bright, dim = sorted((luminance(one), luminance(other)), reverse=True)
     return (bright + 0.05) / (dim + 0.05)
+
+
+def with_metrics(*metrics: Metric) -> Evidence:
+    made = evidence()
+    return replace(made, report=made.report.model_copy(update={"metrics": (*made.report.metrics, *metrics)}))
+
+
+def test_a_confusion_is_one_table_with_a_row_for_each_right_label() -> None:
+    cells = [(truth, called, hits) for truth, called, hits in (("none", "none", 9), ("none", "self_harm", 1), ("self_harm", "none", 4))]
+    made = with_metrics(
+        *(
+            Metric(suite="accuracy", name="confusion", slice=f"expected={truth}{CALLED}{called}", unit="proportion", better="lower",
+                   tuned=proportion(hits, 10))
+            for truth, called, hits in cells
+        )
+    )  # fmt: skip
+    table = section(made.report, "accuracy").slices[-1]
+    assert (table.field, table.measures) == ("expected", ("called none", "called self_harm"))
+    assert [(truth, [cell and cell.tuned and cell.tuned.value for cell in row]) for truth, row in table.rows] == [
+        ("none", [0.9, 0.1]), ("self_harm", [0.4, None]),
+    ]  # fmt: skip
+    assert "Called self harm" in Reader(render_page(made)).text
+
+
+def test_a_paired_test_and_a_measure_that_only_describes_say_so() -> None:
+    tested = PairedTest(p_value=0.0625, adjusted_p=1.0, family=21, method="sign-flip-exact, holm")
+    shared = {"suite": "fairness", "tuned": Estimate(value=0.2, low=0.0, high=0.5, n=5, method="t")}
+    pair = Metric(name="pair_difference", slice="pair=age: 18-25 / 65+", unit="score", better="lower", test=tested, **shared)
+    length = Metric(
+        name="length_words", unit="words", better="neither", difference=Comparison(value=4, low=1, high=7, n=5, method="t"), **shared
+    )
+    read = Reader(render_page(with_metrics(pair, length)))
+    assert "p 0.062, 1 after correction over 21 tests" in read.text
+    assert "describes, neither way is better" in read.text
+    assert words.effect(length) == "higher"

@@ -6,9 +6,6 @@ password is refused, and of a signed URL the signature is not shown.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from urllib.parse import urlsplit
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.progress import Meter
 from pe_training.storage.durable import world_errors
+from pe_training.storage.stores import CREDENTIALS, OPTIONS, store_errors
 
 _MARKS = (  # as the stores name them; the sooner the better
     "ETag", "etag", "Content-MD5", "md5Checksum", "Digest", "mtime", "LastModified", "Last-Modified", "last_modified", "updated", "created",
@@ -31,11 +29,7 @@ _PACKAGES = {
     "http": "aiohttp",
     "https": "aiohttp",
 }
-_OPTIONS: dict[str, dict[str, Any]] = {  # a store that does not answer is told to the operator, not waited for
-    "s3": {"config_kwargs": {"connect_timeout": 5, "read_timeout": 60, "retries": {"max_attempts": 3, "mode": "standard"}}}
-}
 _NOTHING = "check the URL: of a folder with manifest.json, of a folder that save_to_disk wrote, of a declaration or of a data file"
-_ENVIRONMENT = "credentials come from the environment: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +57,7 @@ class Remote:
         try:
             protocol = urlsplit(url).scheme
             plain, mark, signature = url.partition("?") if protocol in ("http", "https") else (url, "", "")
-            fs, root = url_to_fs(plain, **_OPTIONS.get(protocol, {}))
+            fs, root = url_to_fs(plain, **OPTIONS.get(protocol, {}))
         except ImportError:
             package = _PACKAGES.get(protocol, "the fsspec package for it")
             raise PeError(Kind.INPUT, f"{package} is not installed", where=shown, hint=f"pip install {package}") from None
@@ -85,7 +79,7 @@ class Remote:
     def look(self, name: str) -> RemoteFile | None:
         """What the store says of a file, or ``None`` where there is none. Raises infrastructure."""
         try:
-            with _store_errors(self.place(name)):
+            with store_errors(self.place(name), nothing=_NOTHING):
                 info = self._fs.info(self._path(name))
         except PeError as error:
             if error.kind == Kind.NOT_FOUND:
@@ -98,7 +92,7 @@ class Remote:
 
     def read(self, name: str, *, max_bytes: int) -> bytes:
         """The bytes of a small file. Raises not_found, infrastructure, or input where it is not small."""
-        with _store_errors(self.place(name)), self._fs.open(self._path(name), "rb") as file:
+        with store_errors(self.place(name), nothing=_NOTHING), self._fs.open(self._path(name), "rb") as file:
             data = bytes(file.read(max_bytes + 1))
         if len(data) > max_bytes:
             raise PeError(Kind.INPUT, f"is larger than {max_bytes:,} bytes", where=self.place(name), hint="is this the right file?")
@@ -115,7 +109,7 @@ class Remote:
 
         with world_errors(to):
             to.parent.mkdir(parents=True, exist_ok=True)
-        with _store_errors(self.place(name)):
+        with store_errors(self.place(name), nothing=_NOTHING):
             self._fs.get_file(self._path(name), str(to), callback=Counting())
         if expected.size_bytes not in (None, to.stat().st_size):
             message = "the file changed while it was fetched"
@@ -130,7 +124,7 @@ class Remote:
         return self._names("", kind="file")
 
     def _names(self, name: str, *, kind: str) -> list[str]:
-        with _store_errors(self.place(name) if name else self.shown):
+        with store_errors(self.place(name) if name else self.shown, nothing=_NOTHING):
             found = self._fs.ls(self._path(name), detail=True)
         return sorted(str(entry["name"]).rstrip("/").rpartition("/")[2] for entry in found if entry["type"] == kind)
 
@@ -149,41 +143,8 @@ def _require_plain(url: str) -> None:
     if not url.isprintable() or "::" in url:
         raise PeError(Kind.INPUT, "is not a plain URL", where=shown_url(url), hint="use a URL such as s3://bucket/folder")
     if "@" in parts.netloc:
-        raise PeError(Kind.INPUT, "the URL holds a user name or password", where=shown_url(url), hint=_ENVIRONMENT)
+        raise PeError(Kind.INPUT, "the URL holds a user name or password", where=shown_url(url), hint=CREDENTIALS)
     if {".", ".."} & set(url.split("/")):
         raise PeError(Kind.INPUT, "the URL has a part . or ..", where=shown_url(url), hint="write the folder that is meant")
     if not parts.netloc and not parts.path.strip("/"):
         raise PeError(Kind.INPUT, "names no folder or file", where=shown_url(url), hint="use a URL such as s3://bucket/folder")
-
-
-@contextmanager
-def _store_errors(where: str) -> Iterator[None]:
-    """What a store says no with, as one error. Its own words are left out: they may hold a signed URL."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        cause = error.__cause__  # fsspec calls a web server that is away, or refuses, a file that is not there
-        if isinstance(cause, _web_failures()) and getattr(cause, "status", None) not in (404, 410):
-            raise _failed(cause, where) from None
-        raise PeError(Kind.NOT_FOUND, "nothing is there", where=where, hint=_NOTHING) from None
-    except PermissionError:
-        raise PeError(Kind.INFRASTRUCTURE, "the store refuses access", where=where, hint=_ENVIRONMENT) from None
-    except _failures() as error:
-        raise _failed(error, where) from None
-
-
-def _failed(error: BaseException, where: str) -> PeError:
-    name = type(error).__name__
-    hint = _ENVIRONMENT if "Credential" in name or "Profile" in name else "check AWS_ENDPOINT_URL and the network, then run this again"
-    return PeError(Kind.INFRASTRUCTURE, f"the store failed ({name})", where=where, hint=hint)
-
-
-def _failures() -> tuple[type[BaseException], ...]:
-    """The base classes of errors of those stores that are loaded."""
-    known = (("botocore.exceptions", "BotoCoreError"), ("botocore.exceptions", "ClientError"))
-    loaded = [getattr(sys.modules[module], name) for module, name in known if module in sys.modules]
-    return (OSError, TimeoutError, *loaded, *_web_failures())
-
-
-def _web_failures() -> tuple[type[BaseException], ...]:
-    return (sys.modules["aiohttp"].ClientError,) if "aiohttp" in sys.modules else ()

@@ -73,6 +73,11 @@ class TextScan:
         return found
 
 
+def suspects(dialogues: Sequence[Sequence[Turn]], suites: SuiteIndex) -> list[int]:
+    """Of a block of dialogues, the numbers of those that may repeat a prompt: the others do not."""
+    return _Words.of(dialogues).suspects(suites)
+
+
 @dataclass(frozen=True)
 class _Words:
     """The words of a block of dialogues as hashes, one after the other."""
