@@ -18,6 +18,7 @@ from pe_training.storage import tables as t
 from pe_training.storage.registry import PAGE_ROWS
 from pe_training.storage.state import State
 from pe_training.storage.taints import taints_in
+from pe_training.training.events import recoveries_in
 from pe_training.training.record import TrainingRun
 from pe_training.training.reproduction import NOT_MEASURED, determinism_in
 
@@ -38,6 +39,7 @@ class Tree:
     truncated: bool = False  # has more below it than is shown
     recalls: tuple[int, ...] = ()  # the recalls that taint it
     determinism: str | None = None  # of a run: how exactly it can be repeated, as was measured
+    recoveries: tuple[str, ...] = ()  # of a run: what it went on from, in order: rollback, out_of_memory
 
 
 def trace_up(state: State, identifier: str, *, depth: int = MAX_DEPTH) -> Tree:
@@ -105,6 +107,7 @@ def _walk(
     return Tree(
         id=identifier, kind=kind, label=label, role=role, children=tuple(children), truncated=len(shown) < len(found), recalls=recalls,
         determinism=determinism_in(connection, identifier) or NOT_MEASURED if kind == TrainingRun.kind else None,
+        recoveries=recoveries_in(connection, identifier) if kind == TrainingRun.kind else (),
     )  # fmt: skip
 
 

@@ -41,3 +41,8 @@ def attempts(state: State, run_id: str) -> list[dict[str, Any]]:
 def rollbacks(state: State, run_id: str) -> list[dict[str, Any]]:
     """Bodies of the run's rollbacks, in order: they are part of its trajectory."""
     return [body for _, kind, body in events(state, run_id) if kind == "rollback"]
+
+
+def recoveries_in(connection: sa.Connection, run_id: str) -> tuple[str, ...]:
+    """What the run went on from, in order: ``rollback``, ``out_of_memory``."""
+    return tuple(kind for _, kind, _ in events_in(connection, run_id, kinds=("rollback", "out_of_memory")))

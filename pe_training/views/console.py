@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -179,6 +180,9 @@ def _node(tree: Tree) -> Text:
     node = plain(f"{KINDS.get(tree.kind, tree.kind)}  {short(tree.id)}  {tree.label}")
     if tree.determinism:
         node.append(f"  (determinism: {tree.determinism})", "dim")
+    if tree.recoveries:
+        counted = Counter(kind.replace("_", " ") for kind in tree.recoveries)
+        node.append(f"  (went on after {', '.join(f'{kind} x {count}' for kind, count in counted.items())}: see pe show)", "bold")
     node.append_text(taint(tree.recalls))
     return node.append("  (there is more)", "dim") if tree.truncated else node
 

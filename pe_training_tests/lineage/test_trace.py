@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from rich.console import Console
 from sqlalchemy.dialects import sqlite
 
 from pe_training.core.errors import Kind, PeError
@@ -14,6 +16,8 @@ from pe_training.core.ids import is_digest
 from pe_training.lineage.trace import Tree, children_query, node_query, parents_query, release_query, trace_down, trace_up
 from pe_training.storage.state import State
 from pe_training.storage.tables import records
+from pe_training.training.events import record_event
+from pe_training.views.console import lineage_tree
 from pe_training_tests.lineage import factory
 from pe_training_tests.promotion import factory as promotion
 
@@ -43,6 +47,17 @@ def test_a_decision_traces_up_to_the_release_of_its_data(state: State, tmp_path:
     ]  # fmt: skip
     release = tree.children[0].children[0].children[0].children[0]
     assert is_digest(release.id)
+
+
+def test_what_a_run_went_on_from_stands_in_the_trace_of_its_model(state: State, tmp_path: Path) -> None:
+    chain, decision = factory.whole_chain(state, tmp_path)
+    for kind in ("rollback", "saved", "rollback", "out_of_memory"):
+        record_event(state, chain.run.id, kind, {"to_step": 3})
+    run = trace_up(state, decision.id).children[0].children[0]
+    assert run.recoveries == ("rollback", "rollback", "out_of_memory")
+    screen = Console(width=200, file=StringIO())
+    screen.print(lineage_tree(trace_up(state, decision.id)))
+    assert "(went on after rollback x 2, out of memory x 1: see pe show)" in screen.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_a_dataset_traces_down_to_every_decision(state: State, tmp_path: Path) -> None:
