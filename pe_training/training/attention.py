@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from transformers import AttentionInterface
+from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.training.batches import Batch
@@ -27,16 +28,19 @@ def attend(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    _mask: torch.Tensor | None,
+    mask: torch.Tensor | None,
     *,
-    documents: list[list[int]],
+    documents: list[list[int]] | None = None,
     **named: Any,
 ) -> tuple[torch.Tensor, None]:
     """Transformers' attention by :func:`torch.nn.functional.scaled_dot_product_attention`, document by document.
 
     ``query``, ``key``, ``value``: (batch, heads, length, size). ``documents``: lengths of each sequence's documents, from its first token
-    on; what lies behind them is padding, whose values mean nothing. Returns (batch, length, heads, size).
+    on; what lies behind them is padding, whose values mean nothing. Without them it is attention as ever. Returns (batch, length,
+    heads, size).
     """
+    if documents is None:
+        return sdpa_attention_forward(module, query, key, value, mask, **named)
     named |= {"is_causal": True}
     if all(len(lengths) == 1 for lengths in documents):  # causal: nobody looks at the padding behind
         return sdpa_attention_forward(module, query, key, value, None, **named)
@@ -52,7 +56,13 @@ def attend(
     return torch.cat(sequences), None
 
 
-AttentionInterface.register(BY_DOCUMENT, attend)  # and no mask: transformers then makes none
+def _mask(*places: Any, **named: Any) -> torch.Tensor | None:
+    """A mask only where the caller brings one: documents need none, and whole rows are causal without."""
+    return None if named.get("attention_mask") is None else sdpa_mask(*places, **named)
+
+
+AttentionInterface.register(BY_DOCUMENT, attend)
+AttentionMaskInterface.register(BY_DOCUMENT, _mask)
 
 
 def attend_by_document(causal: Any, *, max_length: int) -> None:

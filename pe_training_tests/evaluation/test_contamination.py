@@ -30,7 +30,7 @@ def state(accepting: Path) -> State:
 
 @pytest.fixture(scope="module")
 def dataset(state: State) -> DatasetVersion:
-    return state.registry.get(state.registry.rows("ds")[0].id, DatasetVersion)
+    return state.registry.get(state.registry.rows("ds", label="sample-dialogues")[0].id, DatasetVersion)
 
 
 @pytest.fixture(scope="module")

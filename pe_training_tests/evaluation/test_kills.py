@@ -188,7 +188,7 @@ def test_a_planted_prompt_is_left_out_of_the_report_and_counted_and_too_many_lea
 
 def trained_texts(home: Path) -> list[str]:
     state = State(Settings(home=home))
-    dataset = state.registry.get(state.registry.rows("ds")[0].id, DatasetVersion)
+    dataset = state.registry.get(state.registry.rows("ds", label="sample-dialogues")[0].id, DatasetVersion)
     return [m["content"] for row in read_rows(dataset, "train", state=state) for m in row.messages if m["role"] == "user"]
 
 
