@@ -56,7 +56,7 @@ bench-datasets: $(VENV)/.installed-dev ## A release accepted with every check, b
 bench-training: $(VENV)/.installed-dev ## Training steps, checkpoints and resume, beside Hugging Face Trainer, TRL and a loop written by hand
 	$(BIN)/python -m pe_training_tests.benchmarks.training
 
-bench-evaluation: $(VENV)/.installed-dev ## Intervals, beside a numpy bootstrap and fairlearn's
+bench-evaluation: $(VENV)/.installed-dev ## Intervals beside a numpy bootstrap and fairlearn's, replies beside transformers' generate
 	$(BIN)/python -m pe_training_tests.benchmarks.evaluation
 
 docs: $(VENV)/.installed-dev ## Check that every command in the documentation works

@@ -34,7 +34,11 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--repeats", type=int, default=REPEATS)
     wanted = asked.parse_args()
-    Console(width=150).print(intervals_table(repeats=wanted.repeats))
+    console = Console(width=150)
+    console.print(intervals_table(repeats=wanted.repeats))
+    from pe_training_tests.benchmarks.generation import generation_table  # torch, which the intervals are timed without
+
+    console.print(generation_table(repeats=wanted.repeats))
 
 
 def intervals_table(*, repeats: int) -> Table:
