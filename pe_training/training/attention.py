@@ -20,7 +20,7 @@ from pe_training.training.batches import Batch
 
 BY_DOCUMENT = "by_document"
 _PROBE = 4  # tokens of each of the documents that a model is asked about
-_LEAK, _ROUNDING = 1e-5, 0.05  # of the largest hidden state: a leak is more than the first, another position more than the second
+_LEAK, _ROUNDING = 1e-5, 0.05  # of the largest logit: a leak is more than the first, another position more than the second
 
 
 def attend(
@@ -71,37 +71,63 @@ def attend_by_document(causal: Any, *, max_length: int) -> None:
     reaches = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
     if config._attn_implementation == "sdpa" and all(reach is None or reach >= max_length for reach in reaches):
         causal.set_attn_implementation(BY_DOCUMENT)
+        if not _keeps_documents_apart(causal):  # some architectures tell their attention nothing of documents, and mask by positions well
+            causal.set_attn_implementation("sdpa")
 
 
-def hidden_states(causal: Any, batch: Batch) -> torch.Tensor:
-    """What the body of a causal model makes of :func:`collate_dialogues`' batch: (batch, length, size)."""
+def logits_at(causal: Any, batch: Batch, where: torch.Tensor) -> torch.Tensor:
+    """What a causal model makes of :func:`collate_dialogues`' batch at the places ``where`` (batch, length): (places, vocabulary).
+
+    It is the model's own forward, which may scale or bound its logits, with a head that is given these places only: the vocabulary is
+    most of the work of a small model.
+    """
     named = {"input_ids": batch["input_ids"], "position_ids": batch["position_ids"], "use_cache": False}
     if causal.config.get_text_config()._attn_implementation == BY_DOCUMENT:
         named["documents"] = [[length for length in row if length] for row in batch["documents"].tolist()]
-    states: torch.Tensor = causal.base_model(**named).last_hidden_state
-    return states
+    hook = causal.get_output_embeddings().register_forward_pre_hook(lambda _, states: (states[0][where], *states[1:]))
+    try:
+        logits: torch.Tensor = causal(**named).logits
+    finally:
+        hook.remove()
+    return logits
+
+
+def require_causal(causal: Any) -> None:
+    """Raise input for a model that lets a token see what follows it, such as an encoder: it would learn to copy the answers."""
+    first = torch.arange(4, 4 + 2 * _PROBE)
+    other = torch.cat([first[:_PROBE], first[_PROBE:] + _PROBE])
+    told, changed = (_of_document(causal, [document], slice(0, _PROBE)) for document in (first, other))
+    if float((told - changed).abs().max()) > _LEAK * float(told.abs().max()):
+        message = f"{type(causal).__name__} lets a token see the tokens behind it: it would learn to copy, not to write"
+        raise PeError(Kind.INPUT, message, where="model.base", hint="name a decoder, or set is_decoder: true in the model's config.json")
 
 
 def require_documents_apart(causal: Any) -> None:
-    """Raise input for a model that makes something else of a document because another stands before it in a packed sequence.
-
-    It is asked about two short documents: other words in the first may change nothing in the second, which must be what it is alone.
-    """
-    was_training, device = causal.training, causal.get_input_embeddings().weight.device
-    first, other, second = (torch.arange(start, start + _PROBE, device=device) for start in (4, 4 + _PROBE, 4 + 2 * _PROBE))
-    causal.eval()
-    with torch.no_grad():
-        packed, changed, alone = (_of_last(causal, documents) for documents in ([first, second], [other, second], [second]))
-    causal.train(was_training)
-    size = float(alone.abs().max())
-    if float((packed - changed).abs().max()) > _LEAK * size or float((packed - alone).abs().max()) > _ROUNDING * size:
+    """Raise input for a model that makes something else of a document because another stands before it in a packed sequence."""
+    if not _keeps_documents_apart(causal):
         message = f"{type(causal).__name__} does not keep the dialogues of a packed sequence apart"
         raise PeError(Kind.INPUT, message, where="hyperparameters.packing", hint="set it to false; bucketing: true saves padding, too")
 
 
-def _of_last(causal: Any, documents: list[torch.Tensor]) -> torch.Tensor:
-    """Hidden states of the last of some documents that are packed into one sequence, in float32."""
+def _keeps_documents_apart(causal: Any) -> bool:
+    """Asked about two short documents: other words in the first change nothing in the second, which is what it is alone."""
+    first, other, second = (torch.arange(start, start + _PROBE) for start in (4, 4 + _PROBE, 4 + 2 * _PROBE))
+    last = slice(-_PROBE, None)
+    packed, changed, alone = (_of_document(causal, documents, last) for documents in ([first, second], [other, second], [second]))
+    size = float(alone.abs().max())
+    return float((packed - changed).abs().max()) <= _LEAK * size and float((packed - alone).abs().max()) <= _ROUNDING * size
+
+
+def _of_document(causal: Any, documents: list[torch.Tensor], places: slice) -> torch.Tensor:
+    """Logits at some places of documents that are packed into one sequence, in float32, from a model that does not train just now."""
+    device, was_training = causal.get_input_embeddings().weight.device, causal.training
     lengths = torch.tensor([[len(document) for document in documents]])
-    positions = torch.cat([torch.arange(len(document), device=document.device) for document in documents])
-    states = hidden_states(causal, {"input_ids": torch.cat(documents)[None], "position_ids": positions[None], "documents": lengths})
-    return states[0, -len(documents[-1]) :].float()
+    positions = torch.cat([torch.arange(len(document)) for document in documents]).to(device)
+    ids = torch.cat(documents).to(device)
+    where = torch.zeros(1, len(ids), dtype=torch.bool, device=device)
+    where[:, places] = True
+    causal.eval()
+    with torch.no_grad():
+        logits = logits_at(causal, {"input_ids": ids[None], "position_ids": positions[None], "documents": lengths}, where)
+    causal.train(was_training)
+    return logits.float()

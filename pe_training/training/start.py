@@ -13,7 +13,7 @@ from pe_training.core.ids import kind_of, short
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.storage.signatures import require_signed
 from pe_training.storage.state import State
-from pe_training.training.attention import attend_by_document, require_documents_apart
+from pe_training.training.attention import attend_by_document, require_causal, require_documents_apart
 from pe_training.training.base import load_base
 from pe_training.training.record import Checkpoint, ImportedModel, weight_files
 from pe_training.training.weights import trained_tensors
@@ -23,8 +23,10 @@ def start_model(manifest: ResolvedManifest, *, labels: list[str] | None, state: 
     """The model to train, as its manifest describes it. Raises input, not_found or corrupt."""
     spec = manifest.spec
     model: Any = load_base(spec.model, manifest.base, labels=labels, seed=spec.seed, settings=state.settings)
-    if labels is None and not spec.compute.compile:  # which would compile anew for other numbers and lengths of documents
-        attend_by_document(model, max_length=spec.hyperparameters.max_length)
+    if labels is None:
+        require_causal(model)
+        if not spec.compute.compile:  # which would compile anew for other numbers and lengths of documents
+            attend_by_document(model, max_length=spec.hyperparameters.max_length)
     if spec.hyperparameters.packing:
         require_documents_apart(model)
     if spec.model.adapter:

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from pe_training.manifests.schema import Manifest
-from pe_training.training.attention import hidden_states
+from pe_training.training.attention import logits_at
 from pe_training.training.batches import Batch
 from pe_training.training.optimizer import adamw
 from pe_training.training.schedule import Slowdown, learning_rate_factor
@@ -164,14 +164,11 @@ def causal_loss(model: Any, batch: Batch) -> tuple[torch.Tensor, int]:
 
 
 def target_logits(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Logits (targets, vocabulary) where a causal model predicts a target, at least float32; the targets; the sequence of each.
-
-    Logits are computed at targets only: the vocabulary is most of a small model.
-    """
+    """Logits (targets, vocabulary) where a causal model predicts a target, at least float32; the targets; the sequence of each."""
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     keep = batch["labels"] != IGNORED
     before = torch.zeros_like(keep)
     before[:, :-1] = keep[:, 1:]  # the position before a target predicts it
-    logits = causal.get_output_embeddings()(hidden_states(causal, batch)[before])
+    logits = logits_at(causal, batch, before)
     rows = torch.arange(len(keep), device=keep.device)[:, None].expand_as(keep)[keep]
     return logits if logits.dtype == torch.float64 else logits.float(), batch["labels"][keep], rows

