@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 MANIFEST ?= pe_training/samples/manifests/empathy-sft.yaml
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport PYTHONDONTWRITEBYTECODE # container images like to set it: without bytecode each start of a process takes seconds longer
 
 .DEFAULT_GOAL := help
 BENCH ?= --rows 100000 --repeats 5

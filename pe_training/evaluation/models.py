@@ -26,9 +26,9 @@ from pe_training.storage.signatures import require_signed
 from pe_training.storage.state import State
 from pe_training.training.base import load_base, load_tokenizer
 from pe_training.training.batches import collate_dialogues
+from pe_training.training.logits import causal_loss
 from pe_training.training.precision import Format
 from pe_training.training.record import Checkpoint
-from pe_training.training.tasks import causal_loss
 from pe_training.training.tokens import Dialogue, client_text, encode_prompt
 
 PROMPT_TOKENS = 1024

@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from pe_training.manifests.schema import Dpo
 from pe_training.training.batches import Batch
-from pe_training.training.tasks import Task, target_logits
+from pe_training.training.logits import target_logits
+from pe_training.training.tasks import Task
 
 
 class Preference(Task):

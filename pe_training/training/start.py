@@ -13,8 +13,8 @@ from pe_training.core.ids import kind_of, short
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.storage.signatures import require_signed
 from pe_training.storage.state import State
-from pe_training.training.attention import attend_by_document, require_causal, require_documents_apart
 from pe_training.training.base import load_base
+from pe_training.training.proofs import attend_by_document, require_causal, require_documents_apart
 from pe_training.training.record import Checkpoint, ImportedModel, weight_files
 from pe_training.training.weights import trained_tensors
 

@@ -14,12 +14,11 @@ import torch
 from torch.nn import functional
 
 from pe_training.manifests.schema import Manifest
-from pe_training.training.attention import logits_at
 from pe_training.training.batches import Batch
+from pe_training.training.logits import causal_loss
 from pe_training.training.optimizer import adamw
 from pe_training.training.schedule import Slowdown, learning_rate_factor
 from pe_training.training.sharding import shard
-from pe_training.training.tokens import IGNORED
 
 
 class Task(lightning.LightningModule):
@@ -155,20 +154,3 @@ class TextClassification(Task):
             return functional.cross_entropy(logits, batch["labels"], reduction="sum"), len(batch["labels"])
         losses = functional.cross_entropy(logits, batch["labels"], reduction="none")
         return (losses * batch["weights"]).sum(), float(batch["weights"].sum())
-
-
-def causal_loss(model: Any, batch: Batch) -> tuple[torch.Tensor, int]:
-    """Cross-entropy in nats summed over a batch's targets, and their number, for any causal model (adapted or not)."""
-    logits, targets, _ = target_logits(model, batch)
-    return functional.cross_entropy(logits, targets, reduction="sum"), len(targets)
-
-
-def target_logits(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Logits (targets, vocabulary) where a causal model predicts a target, at least float32; the targets; the sequence of each."""
-    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
-    keep = batch["labels"] != IGNORED
-    before = torch.zeros_like(keep)
-    before[:, :-1] = keep[:, 1:]  # the position before a target predicts it
-    logits = logits_at(causal, batch, before)
-    rows = torch.arange(len(keep), device=keep.device)[:, None].expand_as(keep)[keep]
-    return logits if logits.dtype == torch.float64 else logits.float(), batch["labels"][keep], rows

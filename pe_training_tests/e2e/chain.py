@@ -14,6 +14,8 @@ from typing import Any
 from pe_training.settings import SAMPLES
 
 SMOKE = SAMPLES / "manifests" / "smoke.yaml"
+# Evaluated by held-out loss only, for tests that are not about what is asked of a model. The checkpoint is the same.
+BRIEF = (("[accuracy, safety, fairness, therapeutic]", "[accuracy]"), (", safety: 24, fairness: 4, therapeutic: 12", ""))
 
 
 @dataclass(frozen=True)

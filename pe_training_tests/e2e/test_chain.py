@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pe_training_tests.e2e.chain import SMOKE, Ended, pe, smoke_with, start, training_process, wait_for_step
+from pe_training_tests.e2e.chain import BRIEF, SMOKE, Ended, pe, smoke_with, start, training_process, wait_for_step
 
 pytestmark = pytest.mark.slow
 
@@ -44,11 +44,12 @@ def test_two_empty_homes_give_the_same_checkpoint_report_and_decision(finished: 
     }
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])  # SIGTERM: test_watchdog.py
 def test_a_run_that_is_killed_midway_continues_to_the_same_checkpoint(
-    finished: tuple[Path, Ended], ready_home: Path, number: signal.Signals
+    finished: tuple[Path, Ended], ready_home: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    process = start("run", SMOKE, home=ready_home)
+    path = smoke_with(tmp_path, *BRIEF)
+    process = start("run", path, home=ready_home)
     wait_for_step(ready_home, 12)
     if number is signal.SIGKILL:  # the power is gone for all of them
         os.kill(training_process(ready_home), signal.SIGKILL)
@@ -56,17 +57,18 @@ def test_a_run_that_is_killed_midway_continues_to_the_same_checkpoint(
     _, stderr = process.communicate(timeout=120)
     assert process.returncode != 0
     assert "Traceback" not in stderr
-    again = pe("run", SMOKE, "--json", home=ready_home)
+    again = pe("run", path, "--json", home=ready_home)
     assert again.code == 0, again.stderr
     assert again.json["checkpoint"] == finished[1].json["checkpoint"]
     events = [row[0] for row in sqlite3.connect(ready_home / "registry.sqlite").execute("SELECT kind FROM run_events ORDER BY seq")]
     assert "resumed" in events
 
 
-def test_a_second_run_of_the_same_manifest_while_one_is_under_way_is_told_so(ready_home: Path) -> None:
-    process = start("run", SMOKE, home=ready_home)
+def test_a_second_run_of_the_same_manifest_while_one_is_under_way_is_told_so(ready_home: Path, tmp_path: Path) -> None:
+    path = smoke_with(tmp_path, *BRIEF)
+    process = start("run", path, home=ready_home)
     wait_for_step(ready_home, 1)
-    second = pe("run", SMOKE, home=ready_home)
+    second = pe("run", path, home=ready_home)
     process.communicate(timeout=200)
     assert second.code == 3
     assert second.stderr.startswith("error: a run of 'smoke' with this manifest is already under way\n  hint: process ")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pe_training_tests.e2e.chain import pe, smoke_with
+from pe_training_tests.e2e.chain import BRIEF, pe, smoke_with
 
 pytestmark = pytest.mark.slow
 RULES = """\
@@ -35,7 +35,7 @@ def policies(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_a_checkpoint_goes_up_stage_by_stage_and_back(ready_home: Path, tmp_path: Path, policies: str) -> None:
     home, variables = ready_home, {"PE_POLICIES": policies, "PE_ACTOR": "the operator"}
-    first = pe("run", smoke_with(tmp_path, ("policy: dev", "policy: staging")), "--json", home=home, **variables).json
+    first = pe("run", smoke_with(tmp_path, ("policy: dev", "policy: staging"), *BRIEF), "--json", home=home, **variables).json
     assert _stages(home) == {"training": first["checkpoint"], "staging": first["checkpoint"]}
 
     dry = pe("promote", first["checkpoint"][:12], "--to", "production", "--dry-run", "--json", home=home, **variables)
@@ -44,7 +44,7 @@ def test_a_checkpoint_goes_up_stage_by_stage_and_back(ready_home: Path, tmp_path
     done = pe("promote", first["checkpoint"], "--to", "production", "--reason", "first release", "--json", home=home, **variables)
     assert (done.code, done.json["actor"], done.json["to_id"]) == (0, "the operator", first["checkpoint"])
 
-    path = smoke_with(tmp_path, ("policy: dev", "policy: staging"), ("seed: 17", "seed: 18"))
+    path = smoke_with(tmp_path, ("policy: dev", "policy: staging"), *BRIEF, ("seed: 17", "seed: 18"))
     second = pe("run", path, "--json", home=home, **variables).json
     assert second["checkpoint"] != first["checkpoint"]
     assert pe("promote", second["checkpoint"], "--to", "production", home=home, **variables).code == 0

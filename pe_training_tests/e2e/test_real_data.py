@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pe_training_tests.e2e.chain import pe, smoke_with
+from pe_training_tests.e2e.chain import BRIEF, pe, smoke_with
 from pe_training_tests.releases import build_release, make_row
 from pe_training_tests.shared_data import SHARED_DATA, needs_shared_data
 
@@ -34,7 +34,7 @@ def test_counselling_dialogues_go_from_release_to_decision(tmp_path: Path) -> No
     assert (refused["name"], refused["note"].partition(":")[0]) == ("personal_data", "phone")  # some answers are signed with a number
     rows = _without(rows, {problem["where"] for problem in refused["examples"]})
     build_release(tmp_path / "releases" / "counsel" / "v1.0.0", rows, name="counsel", version="v1.0.0")
-    manifest = smoke_with(tmp_path, ("name: sample-dialogues", "name: counsel"), ("max_length: 768", "max_length: 1536"))
+    manifest = smoke_with(tmp_path, ("name: sample-dialogues", "name: counsel"), ("max_length: 768", "max_length: 1536"), *BRIEF)
     result = pe("run", manifest, "--json", home=tmp_path / "home", PE_RELEASES=str(tmp_path / "releases"))
     assert result.code == 0, result.stderr
     assert result.json["verdict"] == "pass"

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pe_training_tests.e2e.chain import (
+    BRIEF,
     SMOKE,
     Ended,
     environment,
@@ -49,7 +50,7 @@ def test_a_process_that_falls_silent_is_ended_and_the_failure_says_so(ready_home
 
 
 def test_a_run_outlives_who_asked_for_it_and_is_picked_up_again(ready_home: Path, tmp_path: Path) -> None:
-    path = smoke_with(tmp_path, ("max_steps: 30", "max_steps: 60"), ("every_steps: 10", "every_steps: 30"))
+    path = smoke_with(tmp_path, ("max_steps: 30", "max_steps: 60"), ("every_steps: 10", "every_steps: 30"), *BRIEF)
     home = ready_home
     asked = start("run", path, home=home)
     wait_for_step(home, 2)
@@ -64,7 +65,7 @@ def test_a_run_outlives_who_asked_for_it_and_is_picked_up_again(ready_home: Path
 
 
 def test_a_run_that_was_begun_from_a_shell_is_picked_up_by_the_graph(ready_home: Path, tmp_path: Path) -> None:
-    path = smoke_with(tmp_path, ("max_steps: 30", "max_steps: 60"), ("every_steps: 10", "every_steps: 30"))
+    path = smoke_with(tmp_path, ("max_steps: 30", "max_steps: 60"), ("every_steps: 10", "every_steps: 30"), *BRIEF)
     home = ready_home
     command = [sys.executable, "-m", "pe_training.training", str(path)]
     with subprocess.Popen(command, env=environment(home), stdin=subprocess.DEVNULL, start_new_session=True) as shell:
@@ -79,7 +80,7 @@ def test_a_run_that_was_begun_from_a_shell_is_picked_up_by_the_graph(ready_home:
 def test_a_worker_that_is_taken_away_goes_on_by_itself_to_the_same_checkpoint(
     finished: tuple[Path, Ended], ready_home: Path, tmp_path: Path, number: signal.Signals, manifest: str
 ) -> None:
-    path = smoke_with(tmp_path, ("target: local,", f"target: local, {manifest},"))
+    path = smoke_with(tmp_path, ("target: local,", f"target: local, {manifest},"), *BRIEF)
     home = ready_home
     process = start("run", path, "--json", home=home)
     wait_for_step(home, 12)

@@ -14,9 +14,11 @@ from pe_training.manifests.base_models import locate
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.settings import Settings
 from pe_training.storage.state import State
-from pe_training.training.attention import BY_DOCUMENT, attend_by_document, logits_at, require_causal, require_documents_apart
+from pe_training.training.attention import BY_DOCUMENT
 from pe_training.training.base import byte_tokenizer
 from pe_training.training.batches import collate_dialogues
+from pe_training.training.logits import logits_at
+from pe_training.training.proofs import attend_by_document, require_causal, require_documents_apart
 from pe_training.training.start import start_model
 from pe_training.training.tokens import Dialogue
 from pe_training.training.weights import export_model, trained_tensors

@@ -78,7 +78,7 @@ def test_packing_changes_no_loss(tokenizer: Any) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from pe_training.manifests.base_models import SCRATCH
-    from pe_training.training.tasks import causal_loss
+    from pe_training.training.logits import causal_loss
 
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**SCRATCH["tiny-llama"], vocab_size=len(tokenizer))).eval()
