@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +17,7 @@ from pe_training.evaluation.suites import suite_prompts
 from pe_training.settings import Settings
 from pe_training.storage.state import State
 from pe_training_tests.e2e.chain import SMOKE, Ended, pe
+from pe_training_tests.homes import copy_home
 from pe_training_tests.postgres_server import PostgresServer, postgres_server
 from pe_training_tests.s3_server import S3Server, s3_server
 from pe_training_tests.training.runs import RELEASE
@@ -53,13 +53,13 @@ def accepting(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def ready_home(accepting: Path, tmp_path: Path) -> Path:
     """A home where training can begin at once, for a test that is not about accepting the data."""
-    return Path(shutil.copytree(accepting, tmp_path / "home", symlinks=True))
+    return copy_home(accepting, tmp_path / "home")
 
 
 @pytest.fixture
 def own_home(finished: tuple[Path, Ended], tmp_path: Path) -> Path:
     """A copy of the finished home that a test may damage."""
-    return Path(shutil.copytree(finished[0], tmp_path / "home", symlinks=True))
+    return copy_home(finished[0], tmp_path / "home")
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import pytest
 
 from pe_training.settings import SAMPLES
 from pe_training_tests.e2e.chain import pe, smoke_with
+from pe_training_tests.homes import copy_home
 
 
 @pytest.fixture(scope="module")
@@ -104,10 +105,9 @@ def test_a_corrupt_shard_of_a_release_is_refused_with_its_place(tmp_path: Path) 
 
 
 def test_a_sealed_shard_that_was_damaged_stops_training_and_is_named(home: Path, tmp_path: Path) -> None:
-    import shutil
     import sqlite3
 
-    own = Path(shutil.copytree(home, tmp_path / "home"))
+    own = copy_home(home, tmp_path / "home")
     with sqlite3.connect(own / "registry.sqlite") as connection:
         (digest,) = connection.execute("SELECT digest FROM attachments WHERE path LIKE 'data/train%'").fetchone()
     name = digest.removeprefix("sha256:")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -30,6 +29,7 @@ from pe_training.storage.state import State
 from pe_training.training.record import Checkpoint
 from pe_training_tests.e2e.chain import SMOKE, Ended
 from pe_training_tests.evaluation.nursery import EvaluationNursery, asked_in
+from pe_training_tests.homes import copy_home
 from pe_training_tests.training.runs import Prepared, manifest_with, register_run
 
 pytestmark = pytest.mark.slow
@@ -48,7 +48,7 @@ def nursery() -> Iterator[EvaluationNursery]:
 @pytest.fixture(scope="module")
 def trained(finished: tuple[Path, Ended], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with a trained model, of which nothing has been asked."""
-    home = Path(shutil.copytree(finished[0], tmp_path_factory.mktemp("trained") / "home", symlinks=True))
+    home = copy_home(finished[0], tmp_path_factory.mktemp("trained") / "home")
     state = Prepared(home, "", "").state
     with state.registry.writing() as connection:
         connection.execute(sa.delete(t.answers))
@@ -57,7 +57,7 @@ def trained(finished: tuple[Path, Ended], tmp_path_factory: pytest.TempPathFacto
 
 def asking(trained: Path, home: Path, examples: str, *, checkpoint: str) -> Prepared:
     """An evaluation that was never asked for, in a copy of the home."""
-    shutil.copytree(trained, home, symlinks=True)
+    copy_home(trained, home)
     return again(home, examples, checkpoint=checkpoint)
 
 
@@ -158,7 +158,7 @@ def test_more_examples_ask_only_what_is_new_and_the_report_is_that_of_an_empty_h
 def test_a_planted_prompt_is_left_out_of_the_report_and_counted_and_too_many_leave_no_evidence(
     nursery: EvaluationNursery, trained: Path, finished: tuple[Path, Ended], tmp_path: Path
 ) -> None:
-    home = Path(shutil.copytree(trained, tmp_path / "home", symlinks=True))
+    home = copy_home(trained, tmp_path / "home")
     planted = [text for text in trained_texts(home) if len(words(text)) >= 15][:3]
     write_suite(tmp_path / "suites", "one", {"p0": planted[0]}, clean=11)
     write_suite(tmp_path / "suites", "many", {f"p{n}": text for n, text in enumerate(planted)}, clean=9)

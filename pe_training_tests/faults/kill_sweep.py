@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import shutil
 import signal
 import tempfile
 import time
@@ -25,6 +24,7 @@ from pe_training.training.events import events
 from pe_training.training.packing import unpack
 from pe_training.training.states import StateStore
 from pe_training_tests.faults.nursery import Nursery
+from pe_training_tests.homes import copy_home
 from pe_training_tests.training.runs import Prepared, manifest_with, prepare_run
 
 SMOKE = (SAMPLES / "manifests" / "smoke.yaml").read_text(encoding="utf-8")
@@ -119,7 +119,7 @@ def sweep(spec: Manifest, *, kills: int, folder: Path, nursery: Nursery, seed: i
 
 
 def _copied(run: Prepared, home: Path) -> Prepared:
-    shutil.copytree(run.home, home)
+    copy_home(run.home, home)
     return replace(run, home=home)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -47,6 +46,7 @@ from pe_training.training.reproduction import (
     require_same_class,
     sample_run,
 )
+from pe_training_tests.homes import copy_home
 from pe_training_tests.training.runs import Prepared, manifest_with, prepare_run
 
 pytestmark = pytest.mark.slow
@@ -64,7 +64,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 @pytest.fixture
 def run(trained: Prepared, tmp_path: Path) -> Prepared:
     """The trained run in a home of the test's own."""
-    return replace(trained, home=Path(shutil.copytree(trained.home, tmp_path / "home", symlinks=True)))
+    return replace(trained, home=copy_home(trained.home, tmp_path / "home"))
 
 
 def outcome_of(run: Prepared, *options: str) -> Reproduction:
