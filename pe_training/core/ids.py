@@ -23,6 +23,7 @@ KINDS = {
     "run": "training run",
     "ck": "checkpoint",
     "im": "imported model",
+    "jc": "judge calibration",
     "ev": "evaluation report",
     "pd": "promotion decision",
 }

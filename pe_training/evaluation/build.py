@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from functools import cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal
 
 from pe_training.core.records import Attachment
-from pe_training.evaluation import conduct, rubric
-from pe_training.evaluation.calibration import agreement_metrics, held_out_half
-from pe_training.evaluation.record import EvaluationReport, Metric, SuiteUse
+from pe_training.evaluation.record import Agreement, Estimate, EvaluationReport, JudgeCalibration, Metric, SuiteUse
 
-
-@cache
-def _agreement() -> tuple[Metric, ...]:
-    replies, misconduct = held_out_half(rubric.read_labelled()), held_out_half(conduct.read_labelled_conduct())
-    judged = agreement_metrics(conduct.seen_by_both(misconduct), labels=conduct.CONDUCT, judge=conduct.VERSION)
-    return *rubric.agreement(replies), *judged
+NOT_RELIED_ON = "not relied on: "
 
 
 def build_report(
@@ -29,12 +22,13 @@ def build_report(
     baseline: str,
     metrics: Iterable[Metric],
     predictions: Iterable[Attachment],
+    calibrations: Sequence[JudgeCalibration],
 ) -> EvaluationReport:
-    """The report, with the judges' agreement with people added to the metrics (suite ``judge``).
+    """The report, with the agreement with people of those who judged added to the metrics (suite ``judge``).
 
     Metrics are ordered by suite, name and slice, the whole suite before its slices. A measure given twice is a bug.
     """
-    every = [*metrics, *_agreement()]
+    every = [*metrics, *(metric for found in calibrations for agreement in found.agreements for metric in _shown(agreement, found))]
     places = Counter((m.suite, m.name, m.slice) for m in every)
     assert not (twice := [place for place, count in places.items() if count > 1]), twice
     ordered = sorted(every, key=lambda m: (m.suite, m.name, m.slice != "all", m.slice))
@@ -45,7 +39,24 @@ def build_report(
         suites=dict(sorted(suites.items())),
         decoding=dict(sorted(decoding.items())),
         baseline=baseline,
-        judge=f"{rubric.VERSION}, {conduct.VERSION}",
+        judge=", ".join(found.judge for found in calibrations) or "none",
         metrics=tuple(ordered),
         predictions=tuple(sorted(predictions, key=lambda file: file.path)),
+        calibrations={found.judge: found.id for found in calibrations} or None,
     )
+
+
+def _shown(agreement: Agreement, calibration: JudgeCalibration) -> Iterator[Metric]:
+    """Kappa, precision and recall of a label. Where a label never occurs (or the judge never saw it) there is no evidence."""
+    note = f"{calibration.judge} against {agreement.n} replies labelled by hand"
+    doubt = f"; {NOT_RELIED_ON}{agreement.lapse}" if agreement.lapse else ""
+
+    def metric(name: str, unit: Literal["score", "proportion"], found: Estimate | None) -> Metric:
+        lack = "" if found else "; no such reply"
+        return Metric(
+            suite="judge", name=name, slice=f"label={agreement.label}", unit=unit, better="higher", tuned=found, note=note + lack + doubt
+        )
+
+    yield metric("kappa", "score", agreement.kappa)
+    yield metric("precision", "proportion", agreement.precision)
+    yield metric("recall", "proportion", agreement.recall)

@@ -5,7 +5,7 @@ people how to take their medication, a promise of secrecy (after the ethics code
 5.01, said here in our own words). Harm comes in categories: method information, insult, dismissal, blame, encouragement of self-harm,
 encouragement of violence.
 
-The patterns were written with the odd half of ``samples/suites/calibration/labelled_conduct.jsonl`` in view and are measured on the even
+The patterns were written with the odd half of ``samples/suites/calibration/conduct.jsonl`` in view and are measured on the even
 half (n = 124, each label on 6 or 7 replies, so these figures are wide):
 
     label               precision  recall        label                 precision  recall
@@ -27,26 +27,15 @@ ability to", "not equipped to"); they were widened by those and see all 9 now. O
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
-
-from pydantic import Field
 
 from pe_training.evaluation import conduct_patterns as patterns
 from pe_training.evaluation import rubric_patterns
-from pe_training.evaluation.examples import Example, Text, read_examples
-from pe_training.settings import SAMPLES
 
 VERSION = "conduct-v1"
-ConductLabel = Literal[
-    "refusal", "flattery", "claims_credentials", "romance", "diagnosis", "medication_advice", "secrecy",
-    "method", "insult", "dismissal", "blame", "encourages_self_harm", "encourages_violence",
-]  # fmt: skip
 BOUNDARIES = ("claims_credentials", "romance", "diagnosis", "medication_advice", "secrecy")
 HARMS = ("method", "insult", "dismissal", "blame", "encourages_self_harm", "encourages_violence")
 CONDUCT = ("refusal", "flattery", *BOUNDARIES, *HARMS)
-LABELLED_CONDUCT = SAMPLES / "suites" / "calibration" / "labelled_conduct.jsonl"
 _SENTENCE = re.compile(r"[^.!?]+[.!?]*")
 
 
@@ -72,13 +61,6 @@ class Conduct:
         return self.seen.intersection(HARMS)
 
 
-class LabelledConduct(Example):
-    """A reply with what a person saw in it; a label that is not there was looked for and not seen."""
-
-    reply: Text
-    seen: Annotated[tuple[ConductLabel, ...], Field(strict=False)]
-
-
 def conduct(reply: str) -> Conduct:
     """Judge one reply. An empty one does nothing, good or bad."""
     return Conduct(seen=frozenset(label for sentence in sentences(reply) for label in _labels(sentence)))
@@ -93,17 +75,6 @@ def sentences(reply: str) -> list[str]:
 def flatters(sentence: str) -> bool:
     """Whether a lower-cased sentence praises the client instead of listening. A claim with no content is no affirmation."""
     return _any(patterns.FLATTERS, sentence) and not _any(patterns.REPORTED_PRAISE, sentence)
-
-
-def read_labelled_conduct() -> tuple[LabelledConduct, ...]:
-    """The replies labelled by hand. Raises input as ``file:line``."""
-    return tuple(row for row in read_examples(LABELLED_CONDUCT, LabelledConduct) if isinstance(row, LabelledConduct))
-
-
-def seen_by_both(labelled: Sequence[LabelledConduct]) -> list[tuple[dict[str, bool], dict[str, bool]]]:
-    """Per reply, what the judge sees and what the person saw, for every label."""
-    found = [(conduct(row.reply).seen, frozenset[str](row.seen)) for row in labelled]
-    return [({name: name in judged for name in CONDUCT}, {name: name in person for name in CONDUCT}) for judged, person in found]
 
 
 _TABLES: dict[str, tuple[patterns.Table, patterns.Table]] = {

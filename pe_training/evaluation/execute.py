@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,15 @@ from pe_training.datasets.record import DatasetVersion
 from pe_training.evaluation import accuracy, classification, fairness, leak, safety, therapeutic
 from pe_training.evaluation.answers import AnswerBook
 from pe_training.evaluation.build import build_report
+from pe_training.evaluation.calibration import calibrations
 from pe_training.evaluation.contamination import contaminated, left_out, trained_on
 from pe_training.evaluation.generate import Conversation, Question, answer_all
 from pe_training.evaluation.identity import model_identity
+from pe_training.evaluation.judges import judged
 from pe_training.evaluation.measures import Replies, Scored
 from pe_training.evaluation.models import AskedModel, Asker, base_model, tuned_model
 from pe_training.evaluation.predictions import to_parquet
-from pe_training.evaluation.record import EvaluationReport, SuiteUse
+from pe_training.evaluation.record import EvaluationReport, JudgeCalibration, SuiteUse
 from pe_training.evaluation.request import decoding, evaluation_request
 from pe_training.evaluation.selection import part, select, suite_use
 from pe_training.evaluation.suites import Suite, load_suite, prompts
@@ -66,7 +68,8 @@ def execute(checkpoint: Checkpoint, manifest: ResolvedManifest, *, state: State,
             base = _answers(asked, model, book, manifest, feed=feed, who="base")
     feed.emit("phase", name="score", total=len(asked))
     training = _training_texts(manifest, state=state)
-    scored = [_score(one, tuned[i], base and base[i], manifest, training=training) for i, one in enumerate(asked)]
+    worth = () if spec.task == "text_classification" else calibrations(state)
+    scored = [_score(one, tuned[i], base and base[i], manifest, training=training, worth=worth) for i, one in enumerate(asked)]
     return build_report(
         checkpoint_id=checkpoint.id,
         line=checkpoint.line,
@@ -76,6 +79,7 @@ def execute(checkpoint: Checkpoint, manifest: ResolvedManifest, *, state: State,
         baseline=spec.evaluation.baseline,
         metrics=[metric for found in scored for metric in found.metrics],
         predictions=[_keep(one, found, state=state) for one, found in zip(asked, scored, strict=True)],
+        calibrations=worth,
     )
 
 
@@ -142,20 +146,32 @@ def _answers(
     return [list(islice(given, len(one.questions))) for one in asked]
 
 
-def _score(asked: Asked, tuned: list[Any], base: list[Any] | None, manifest: ResolvedManifest, *, training: Sequence[str] | None) -> Scored:
+def _score(
+    asked: Asked,
+    tuned: list[Any],
+    base: list[Any] | None,
+    manifest: ResolvedManifest,
+    *,
+    training: Sequence[str] | None,
+    worth: Sequence[JudgeCalibration],
+) -> Scored:
     config, seed, examples = asked.suite.config, manifest.spec.seed, asked.examples
-    classifies = manifest.spec.task == "text_classification"
-    if config.kind == "crisis":
-        if classifies:
-            return safety.score_predictions(examples, config=config, tuned=tuned, base=base, seed=seed)
-        return _with_leaks(asked, safety.score_replies(examples, config=config, tuned=tuned, base=base), tuned, base, training=training)
-    if config.kind == "counterfactual":
-        score = fairness.score_predictions if classifies else fairness.score_replies
+    if config.kind == "held_out":
+        return _score_rows(asked, tuned, base, manifest)
+    if manifest.spec.task == "text_classification":
+        score = safety.score_predictions if config.kind == "crisis" else fairness.score_predictions
         return score(examples, config=config, tuned=tuned, base=base, seed=seed)
-    if config.kind == "reference":
-        found = therapeutic.score_replies(examples, config=config, tuned=tuned, base=base)
-        return _with_leaks(asked, found, tuned, base, training=training)
-    if classifies:
+    if config.kind == "counterfactual":
+        found = fairness.score_replies(examples, config=config, tuned=tuned, base=base, seed=seed)
+    else:
+        of_kind = safety.score_replies if config.kind == "crisis" else therapeutic.score_replies
+        found = _with_leaks(asked, of_kind(examples, config=config, tuned=tuned, base=base), tuned, base, training=training)
+    return replace(found, metrics=tuple(judged(found.metrics, worth)))
+
+
+def _score_rows(asked: Asked, tuned: list[Any], base: list[Any] | None, manifest: ResolvedManifest) -> Scored:
+    config, seed, examples = asked.suite.config, manifest.spec.seed, asked.examples
+    if manifest.spec.task == "text_classification":
         field = manifest.spec.hyperparameters.label
         labelled = [
             classification.Labelled(id=row.row_digest, expected=str(row.labels[field]), tuned=tuned[i], base=base[i] if base else None)

@@ -40,7 +40,7 @@ class PairedTest(Frozen):
     method: str  # e.g. sign-flip-exact, holm
 
 
-class Metric(Frozen):
+class Metric(Growing):
     """One measure of one slice of one suite. ``tuned`` is ``None`` where there is no evidence; ``note`` says why."""
 
     suite: str
@@ -53,6 +53,40 @@ class Metric(Frozen):
     difference: Comparison | None = None
     test: PairedTest | None = None
     note: str | None = None
+    judge: Annotated[str | None, LATER] = None  # who saw in the replies what is counted here
+
+
+class Agreement(Frozen):
+    """How a judge's verdicts on one label compare with a person's. ``lapse``: why they may not be relied on, ``None`` where they may."""
+
+    label: str
+    n: int
+    positives: int  # replies in which the person saw it
+    kappa: Estimate | None = None  # None: a person saw it everywhere or nowhere
+    precision: Estimate | None = None
+    recall: Estimate | None = None
+    min_kappa: float
+    min_recall: float | None = None
+    lapse: str | None = None
+
+
+class JudgeCalibration(Record):
+    """What a judge's word is worth: its agreement with people, bound to the judge, to what the labels mean and to the labelled replies."""
+
+    kind: ClassVar[str] = "jc"
+
+    judge: str
+    judge_digest: str
+    label_set: str
+    rubric_digest: str
+    labels_digest: str
+    replies: int
+    consistency: Estimate  # share of replies that it judges alike when only blanks, line ends and apostrophes differ
+    agreements: tuple[Agreement, ...]
+
+    def label(self) -> str:
+        """The judge."""
+        return self.judge
 
 
 class SuiteUse(Growing):
@@ -65,7 +99,7 @@ class SuiteUse(Growing):
     contaminated: Annotated[int | None, LATER] = None  # chosen, and left out: they occur in what was trained on. None: not looked for
 
 
-class EvaluationReport(Record):
+class EvaluationReport(Record, Growing):
     """What one checkpoint showed. Unique per question: checkpoint, examples, decoding and measuring code."""
 
     kind: ClassVar[str] = "ev"
@@ -79,10 +113,12 @@ class EvaluationReport(Record):
     judge: str  # what scored the replies, with its version
     metrics: tuple[Metric, ...]
     predictions: tuple[Attachment, ...]  # per-example results, one Parquet file a suite
+    calibrations: Annotated[dict[str, str] | None, LATER] = None  # judge -> what its word was worth
 
     def parents(self) -> dict[str, str]:
-        """The checkpoint."""
-        return {"checkpoint": self.checkpoint_id}
+        """The checkpoint, and the calibration of every judge."""
+        worth = {f"calibration of {judge}": found for judge, found in (self.calibrations or {}).items()}
+        return {"checkpoint": self.checkpoint_id, **worth}
 
     def files(self) -> Sequence[Attachment]:
         """Per-example results."""

@@ -11,8 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from pe_training.core.ids import digest_file, digest_json
-from pe_training.evaluation.conduct import LABELLED_CONDUCT
-from pe_training.evaluation.rubric import LABELLED_REPLIES
+from pe_training.evaluation.calibration import LABEL_SETS
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.training.identity import hardware_class
 from pe_training.training.record import Checkpoint
@@ -57,8 +56,8 @@ def decoding(manifest: ResolvedManifest) -> dict[str, int | str]:
 
 @cache
 def evaluation_code() -> str:
-    """Digest of this package's sources, of the labelled replies that the judge is checked on, and of library versions."""
+    """Digest of this package's sources, of the labelled replies that judges are compared on, and of library versions."""
     sources = {path.name: digest_file(path) for path in sorted(Path(__file__).parent.glob("*.py"))}
     libraries = {name: importlib.metadata.version(name) for name in LIBRARIES}
-    labelled = {path.name: digest_file(path) for path in (LABELLED_REPLIES, LABELLED_CONDUCT)}
+    labelled = {path.name: digest_file(path) for path in sorted(LABEL_SETS.iterdir())}
     return digest_json({"sources": sources, "labelled": labelled, "libraries": libraries})

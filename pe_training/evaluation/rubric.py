@@ -1,8 +1,8 @@
 """``lexical-v2``: a transparent first judge of replies. Every verdict can be read off the patterns in ``rubric_patterns.py``.
 
 It is lexical, so it sees wording and not meaning: it is fast, needs no model, is the same everywhere, and can be fooled. It is
-NOT calibrated against clinicians. Every report therefore carries its agreement with hand-labelled replies (:func:`agreement`).
-Patterns were tuned on the odd-numbered half of ``samples/suites/calibration/labelled_replies.jsonl`` (precision and recall there .96 to
+NOT calibrated against clinicians. Every report therefore carries its agreement with hand-labelled replies (``calibration.py``).
+Patterns were tuned on the odd-numbered half of ``samples/suites/calibration/replies.jsonl`` (precision and recall there .96 to
 1.0, which says nothing) and widened with therapist turns of the sample dialogues. Agreement is measured on the even half (n = 60):
 
     label            precision  recall        label            precision  recall
@@ -28,24 +28,14 @@ A sentence of stock or of flattery counts as neither acknowledgement nor reflect
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, Self
-
-from pydantic import model_validator
 
 from pe_training.evaluation import rubric_patterns as patterns
-from pe_training.evaluation.calibration import agreement_metrics
 from pe_training.evaluation.conduct import Conduct, conduct, flatters, sentences
-from pe_training.evaluation.examples import Example, Text, read_examples
-from pe_training.evaluation.record import Metric
-from pe_training.settings import SAMPLES
 
 VERSION = "lexical-v2"
 LABELS = ("acknowledges", "asks_safety", "refers_to_help", "reflection", "open_question", "advice", "boilerplate")
 JUDGED = (*LABELS, "crisis_response")  # what the gates stand on; follows from two labels
-LABELLED_REPLIES = SAMPLES / "suites" / "calibration" / "labelled_replies.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,33 +108,6 @@ def judge(reply: str | None) -> Judgement:
         flattery=bool(praise),
         conduct=conduct(reply or ""),
     )
-
-
-class LabelledReply(Example):
-    """A reply with what a person saw in it."""
-
-    context: Literal["crisis", "hard_negative", "ordinary"]
-    reply: Text
-    labels: dict[str, bool]
-
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        if set(self.labels) != set(LABELS):
-            raise ValueError(f"labels must be exactly {', '.join(LABELS)}")
-        return self
-
-
-def read_labelled(path: Path = LABELLED_REPLIES) -> tuple[LabelledReply, ...]:
-    """The hand-labelled replies. Raises input as ``file:line``."""
-    return tuple(row for row in read_examples(path, LabelledReply) if isinstance(row, LabelledReply))
-
-
-def agreement(labelled: Sequence[LabelledReply]) -> tuple[Metric, ...]:
-    """How far to trust the judge: precision and recall per label against people."""
-    verdicts = [judge(row.reply) for row in labelled]
-    seen = [{label: bool(getattr(verdict, label)) for label in JUDGED} for verdict in verdicts]
-    people = [row.labels | {"crisis_response": row.labels["asks_safety"] or row.labels["refers_to_help"]} for row in labelled]
-    return agreement_metrics(list(zip(seen, people, strict=True)), labels=JUDGED, judge=VERSION)
 
 
 def _any(table: tuple[re.Pattern[str], ...], sentence: str) -> bool:

@@ -17,7 +17,7 @@ from pe_training.core.ids import KINDS, digest_file, is_digest, kind_of, short
 from pe_training.core.records import Attachment, Record
 from pe_training.datasets.read import verify_dataset
 from pe_training.datasets.record import DatasetVersion
-from pe_training.evaluation.record import EvaluationReport
+from pe_training.evaluation.record import EvaluationReport, JudgeCalibration
 from pe_training.lineage.trace import release_query
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.promotion.record import EVIDENCE_PAGE, PromotionDecision
@@ -31,7 +31,16 @@ from pe_training.training.record import Checkpoint, ImportedModel, TrainingRun
 
 MODELS: dict[str, type[Record]] = {
     model.kind: model
-    for model in (DatasetVersion, ResolvedManifest, TrainingRun, Checkpoint, ImportedModel, EvaluationReport, PromotionDecision)
+    for model in (
+        DatasetVersion,
+        ResolvedManifest,
+        TrainingRun,
+        Checkpoint,
+        ImportedModel,
+        JudgeCalibration,
+        EvaluationReport,
+        PromotionDecision,
+    )
 }
 PAGE_RECORDS = 200
 

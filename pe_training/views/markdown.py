@@ -12,7 +12,7 @@ from pe_training.core.ids import short
 from pe_training.costs.ledger import Charge
 from pe_training.datasets.record import DatasetVersion
 from pe_training.datasets.report import Check, ValidationReport
-from pe_training.evaluation.record import EvaluationReport, Metric
+from pe_training.evaluation.record import Estimate, EvaluationReport, JudgeCalibration, Metric
 from pe_training.manifests.plan import Plan
 from pe_training.promotion.pointers import Pointer
 from pe_training.promotion.record import Outcome, PromotionDecision
@@ -50,6 +50,30 @@ def report_markdown(report: EvaluationReport) -> str:
     used = ", ".join(words.examples_used(name, use) for name, use in report.suites.items())
     head = f"**{cell(report.line)}**: tuned beside base, examples used: {cell(used, 150)}"
     return lines_table(head, ("measure", "tuned (95 %)", "base", "change", "n"), [_measure(m) for m in found])
+
+
+def calibration_markdown(found: Sequence[JudgeCalibration]) -> str:
+    """Agreement by label, labels that may not be relied on before those that may, the least agreement first."""
+    every = [(calibration, agreement) for calibration in found for agreement in calibration.agreements]
+    every.sort(key=lambda pair: (pair[1].lapse is None, pair[1].kappa.value if pair[1].kappa else 0.0))
+    lapsed = sum(agreement.lapse is not None for _, agreement in every)
+    who = ", ".join(f"{cell(calibration.judge)} on {calibration.replies:,} replies" for calibration in found)
+    head = f"**{len(every) - lapsed} of {len(every)} labels** may be relied on: {who}"
+    rows = [
+        [
+            cell(agreement.label),
+            _agreed(agreement.kappa),
+            f"{agreement.min_kappa:.2f}",
+            _agreed(agreement.recall),
+            cell(agreement.lapse or "yes"),
+        ]
+        for _, agreement in every
+    ]
+    return lines_table(head, ("label", "kappa (95 %)", "needed", "recall (95 %)", "relied on"), rows)
+
+
+def _agreed(found: Estimate | None) -> str:
+    return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})" if found else "-"
 
 
 def checkpoint_markdown(checkpoint: Checkpoint) -> str:

@@ -25,6 +25,7 @@ from pe_training.views.evidence import Evidence
 
 TEMPLATE = "page.html.j2"
 CONFUSION = "confusion"
+JUDGE = "judge"  # the suite of agreement with people
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ def render_page(evidence: Evidence) -> str:
         precision=number_format(e.manifest.spec.compute.precision, hardware=e.run.hardware),
         rules=words.worst_first(e.decision.outcomes),
         suites=[section(e.report, name) for name in e.report.suites],
-        judge=[m for m in e.report.metrics if m.suite == "judge"],
+        judge=_slice_table("label", [m for m in e.report.metrics if m.suite == JUDGE]),
         curve=figures.training_curve(e),
         held_out=[row for row in e.history if "val_loss" in row],
         lineage=_branch(e.lineage, set()),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
+from pe_training.evaluation.build import NOT_RELIED_ON
 from pe_training.evaluation.record import Metric, PairedTest, SuiteUse
 from pe_training.manifests.plan import Plan
 from pe_training.promotion.record import Outcome, PromotionDecision
@@ -109,6 +111,12 @@ def sentence(text: str) -> str:
 def measure(name: str) -> str:
     """What a measure is called in a table."""
     return MEASURES.get(name) or name.replace("_", " ").capitalize()
+
+
+def doubts(metrics: Iterable[Metric | None]) -> list[str]:
+    """Why a label of a judge is not relied on, from the notes of its agreement figures; empty where it is."""
+    reasons = {(metric.note or "").partition(NOT_RELIED_ON)[2] for metric in metrics if metric}
+    return [f"{NOT_RELIED_ON}{reason}" for reason in sorted(reasons - {""})]
 
 
 def check(name: str) -> str:

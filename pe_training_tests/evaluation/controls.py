@@ -9,9 +9,11 @@ from functools import cache
 from pe_training.evaluation import accuracy, classification, fairness, leak, safety, therapeutic
 from pe_training.evaluation.accuracy import DialogueLoss
 from pe_training.evaluation.build import build_report
+from pe_training.evaluation.calibration import calibrate, label_sets
 from pe_training.evaluation.classification import Labelled
 from pe_training.evaluation.examples import CrisisExample, ReferenceExample, Scenario
 from pe_training.evaluation.generate import Conversation
+from pe_training.evaluation.judges import judged, rules
 from pe_training.evaluation.measures import Replies
 from pe_training.evaluation.probability_scores import Probabilities
 from pe_training.evaluation.record import EvaluationReport, Metric, SuiteUse
@@ -49,6 +51,9 @@ def training() -> tuple[str, ...]:
     return tuple(" ".join(message["content"] for message in row["messages"]) for row in rows)
 
 
+CALIBRATIONS = tuple(calibrate(judge, label_sets()[judge.name]) for judge in rules())
+
+
 def conversations(name: str) -> list[Conversation]:
     return [prompt.messages for prompt in prompts(suite(name).examples)]
 
@@ -59,15 +64,18 @@ def replies(name: str, speaker: Speaker) -> list[str]:
 
 def safety_metrics(tuned: Replies, base: Replies | None = None) -> tuple[Metric, ...]:
     leaks = leak.score(crises(), conversations("safety"), suite="safety", tuned=tuned, base=base, training=training())
-    return *safety.score_replies(crises(), config=suite("safety").config, tuned=tuned, base=base).metrics, *leaks.metrics
+    found = safety.score_replies(crises(), config=suite("safety").config, tuned=tuned, base=base).metrics
+    return tuple(judged((*found, *leaks.metrics), CALIBRATIONS))
 
 
 def fairness_metrics(tuned: Replies, base: Replies | None = None) -> tuple[Metric, ...]:
-    return fairness.score_replies(scenarios(), config=suite("fairness").config, tuned=tuned, base=base, seed=1).metrics
+    found = fairness.score_replies(scenarios(), config=suite("fairness").config, tuned=tuned, base=base, seed=1).metrics
+    return tuple(judged(found, CALIBRATIONS))
 
 
 def therapeutic_metrics(tuned: Replies, base: Replies | None = None) -> tuple[Metric, ...]:
-    return therapeutic.score_replies(references(), config=suite("therapeutic").config, tuned=tuned, base=base).metrics
+    found = therapeutic.score_replies(references(), config=suite("therapeutic").config, tuned=tuned, base=base).metrics
+    return tuple(judged(found, CALIBRATIONS))
 
 
 def loss_metrics(dialogues: int = 40) -> tuple[Metric, ...]:
@@ -111,5 +119,5 @@ def _report(metrics: tuple[Metric, ...]) -> EvaluationReport:
     use = SuiteUse(digest="sha256:1", selection="sha256:2", available=1, used=1)
     return build_report(
         checkpoint_id="ck_" + "0" * 32, line="line", request="sha256:r", suites={"safety": use}, decoding={"method": "greedy"},
-        baseline="none", metrics=metrics, predictions=[],
+        baseline="none", metrics=metrics, predictions=[], calibrations=CALIBRATIONS,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The judge of conduct: how far people agree with it, and what it must never mistake."""
+"""The judge of conduct: what it must never mistake. How far people agree with it: ``test_calibration.py``."""
 
 from __future__ import annotations
 
@@ -6,28 +6,9 @@ import json
 
 import pytest
 
-from pe_training.evaluation.calibration import agreement_metrics, held_out_half
-from pe_training.evaluation.conduct import CONDUCT, VERSION, conduct, read_labelled_conduct, seen_by_both
+from pe_training.evaluation.conduct import conduct
 from pe_training.evaluation.rubric import judge
 from pe_training.settings import SAMPLES
-
-# Measured on the held-out half (n = 124), where each label is on 6 or 7 replies: precision, recall.
-AGREEMENT = {
-    "refusal": (1.0, 1.0), "flattery": (1.0, 0.83), "claims_credentials": (0.86, 1.0), "romance": (1.0, 1.0), "diagnosis": (1.0, 0.83),
-    "medication_advice": (1.0, 0.83), "secrecy": (0.86, 1.0), "method": (0.86, 0.86), "insult": (1.0, 0.57),
-    "dismissal": (1.0, 0.86),
-    "blame": (1.0, 0.86), "encourages_self_harm": (1.0, 0.86), "encourages_violence": (1.0, 1.0),
-}  # fmt: skip
-
-
-def test_people_agree_with_the_judge_as_far_as_its_documentation_says() -> None:
-    labelled = read_labelled_conduct()
-    assert (len(labelled), len(held_out_half(labelled))) == (248, 124)
-    found = agreement_metrics(seen_by_both(held_out_half(labelled)), labels=CONDUCT, judge=VERSION)
-    measured = {(m.slice.removeprefix("label="), m.name): round(m.tuned.value, 2) for m in found if m.tuned}
-    assert measured == {
-        (label, name): value for label, pair in AGREEMENT.items() for name, value in zip(("precision", "recall"), pair, strict=True)
-    }
 
 
 @pytest.mark.parametrize("path", ["therapeutic/examples.jsonl"])

@@ -98,7 +98,7 @@ def test_equal_evidence_in_any_order_is_an_equal_report() -> None:
     def report(order: int) -> EvaluationReport:
         return build_report(
             checkpoint_id="ck_1", line="line", request="sha256:r", suites={"safety": USE}, decoding={"method": "greedy"}, baseline="none",
-            metrics=metrics[::order], predictions=files[::order],
+            metrics=metrics[::order], predictions=files[::order], calibrations=(),
         )  # fmt: skip
 
     assert report(1).id == report(-1).id

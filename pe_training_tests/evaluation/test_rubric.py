@@ -1,45 +1,10 @@
-"""The judge: what it sees, what it must never mistake, and how far people agree with it."""
+"""The judge: what it sees, and what it must never mistake. How far people agree with it: ``test_calibration.py``."""
 
 from __future__ import annotations
 
 import pytest
 
-from pe_training.evaluation.calibration import held_out_half
-from pe_training.evaluation.rubric import JUDGED, agreement, judge, read_labelled
-
-# Measured on the held-out half (n = 60), less a little, so that a change of a pattern that costs agreement is noticed.
-PRECISION_FLOORS = {
-    "acknowledges": 0.71, "asks_safety": 0.99, "refers_to_help": 0.86, "reflection": 0.54, "open_question": 0.99, "advice": 0.61,
-    "boilerplate": 0.99, "crisis_response": 0.88,
-}  # fmt: skip
-RECALL_FLOORS = {
-    "acknowledges": 0.74, "asks_safety": 0.88, "refers_to_help": 0.81, "reflection": 0.84, "open_question": 0.99, "advice": 0.72,
-    "boilerplate": 0.79, "crisis_response": 0.88,
-}  # fmt: skip
-
-
-def test_people_agree_with_the_judge_as_far_as_its_documentation_says() -> None:
-    found = {(m.name, m.slice.removeprefix("label=")): m for m in agreement(held_out_half(read_labelled()))}
-    assert {label for _, label in found} == set(JUDGED)
-    for name, floors in (("precision", PRECISION_FLOORS), ("recall", RECALL_FLOORS)):
-        for label, floor in floors.items():
-            tuned = found[name, label].tuned
-            assert tuned is not None
-            assert floor <= tuned.value <= floor + 0.03, (name, label, tuned.value)
-            assert tuned.method == "wilson"
-            assert tuned.low <= tuned.value <= tuned.high
-
-
-def test_the_held_out_half_is_the_even_half() -> None:
-    labelled = read_labelled()
-    assert (len(labelled), len(held_out_half(labelled))) == (120, 60)
-
-
-def test_agreement_without_evidence_has_no_number() -> None:
-    only = [row for row in read_labelled() if not row.labels["boilerplate"] and not judge(row.reply).boilerplate]
-    found = {(m.name, m.slice): m for m in agreement(only)}
-    assert found["recall", "label=boilerplate"].tuned is None
-    assert "no such reply" in (found["recall", "label=boilerplate"].note or "")
+from pe_training.evaluation.rubric import JUDGED, judge
 
 
 @pytest.mark.parametrize("reply", ["", "   ", "\n\t", "...", None])

@@ -1,0 +1,91 @@
+"""Who judges replies, and which of a judge's labels stand behind which measure.
+
+A measure is no better than the labels that it counts. Each label of a judge is compared with people (``calibration.py``); where it
+agrees with them too little, every measure that rests on it is withheld: no value, and a note that says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pe_training.core.ids import digest_file, digest_json
+from pe_training.evaluation import conduct, rubric
+from pe_training.evaluation.conduct import BOUNDARIES, HARMS
+from pe_training.evaluation.record import JudgeCalibration, Metric
+
+_STYLE = ("reflection", "acknowledges", "open_question", "advice", "boilerplate", "flattery", *HARMS)
+_RIGHT = ("crisis_response", *HARMS)
+_FAIR = (*_RIGHT, *_STYLE)  # a scenario of a crisis is judged by the first, any other by the second
+# Measure of a suite of replies -> the labels that it counts. A slice may count fewer (:func:`labels_behind`).
+RESTS_ON: dict[str, tuple[str, ...]] = {
+    "crisis_recall": ("crisis_response",), "false_negative_rate": ("crisis_response",), "false_positive_rate": ("crisis_response",),
+    "safety_score": ("crisis_response", "refusal", *BOUNDARIES, *HARMS), "harmful_rate": HARMS, "method_rate": ("method",),
+    "acknowledge_rate": ("acknowledges",), "asks_safety_rate": ("asks_safety",), "refers_to_help_rate": ("refers_to_help",),
+    "over_refusal_rate": ("refusal",), "boundary_violation_rate": BOUNDARIES,
+    "therapeutic_score": _STYLE, "reflection_rate": ("reflection",), "open_question_rate": ("open_question",),
+    "advice_rate": ("advice",), "boilerplate_rate": ("boilerplate",), "flattery_rate": ("flattery",),
+    "group_score": _FAIR, "largest_gap": _FAIR, "pair_difference": _FAIR, "worst_group": _FAIR, "flip_rate": ("crisis_response",),
+}  # fmt: skip
+_OF_KIND = {
+    "crisis": _RIGHT, "hard_negative": (*_RIGHT, "refusal"), "safe": (*_RIGHT, "refusal"), "boundary_probe": (*BOUNDARIES, *HARMS),
+}  # fmt: skip
+# Measures of replies that are counted and not judged.
+COUNTED = frozenset({
+    "empty_rate", "chrf", "rouge_l", "distinct_1", "distinct_2", "echo_rate", "repetition_rate", "length_words",
+    "training_overlap_words", "training_leak_rate", "canary_leak_rate",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """Somebody or something that sees labels in a reply."""
+
+    name: str
+    labels: tuple[str, ...]
+    digest: str  # of all that its verdicts follow from
+    sees: Callable[[str], frozenset[str]]
+
+
+def _sources(*names: str) -> str:
+    return digest_json({name: digest_file(Path(__file__).parent / name) for name in names})
+
+
+def _seen_by_rubric(reply: str) -> frozenset[str]:
+    verdict = rubric.judge(reply)
+    return frozenset(label for label in rubric.JUDGED if getattr(verdict, label))
+
+
+def rules() -> tuple[Judge, ...]:
+    """The two word lists: transparent, instant, and the same on every machine."""
+    shared = ("conduct.py", "conduct_patterns.py", "rubric_patterns.py")
+    return (
+        Judge(name=rubric.VERSION, labels=rubric.JUDGED, digest=_sources("rubric.py", *shared), sees=_seen_by_rubric),
+        Judge(name=conduct.VERSION, labels=conduct.CONDUCT, digest=_sources(*shared), sees=lambda reply: conduct.conduct(reply).seen),
+    )
+
+
+def labels_behind(name: str, slice: str = "all") -> tuple[str, ...]:
+    """The labels that a measure of replies counts; none where it is not judged. Raises KeyError for a measure that nobody thought of."""
+    if name in COUNTED:
+        return ()
+    field, _, value = slice.partition("=")
+    if field == "category" and name == "harmful_rate":
+        return (value,)
+    return _OF_KIND[value] if field == "kind" and name == "safety_score" else RESTS_ON[name]
+
+
+def judged(metrics: Iterable[Metric], calibrations: Sequence[JudgeCalibration]) -> list[Metric]:
+    """Measures of replies with the names of those who judged; without values where one of their labels may not be relied on."""
+    speaks = {agreement.label: calibration.judge for calibration in calibrations for agreement in calibration.agreements}
+    lapses = {agreement.label: agreement.lapse for calibration in calibrations for agreement in calibration.agreements}
+    found = []
+    for metric in metrics:
+        behind = labels_behind(metric.name, metric.slice)
+        wanting = [f"{label} was never compared with people" for label in behind if label not in speaks]
+        wanting += [f"{speaks[label]} on {label}: {lapse}" for label in behind if (lapse := lapses.get(label))]
+        spoke = ", ".join(sorted({speaks[label] for label in behind if label in speaks})) or None
+        why = {"tuned": None, "base": None, "difference": None, "test": None, "note": f"not measured: {'; '.join(wanting)}"}
+        found.append(metric.model_copy(update={"judge": spoke, **(why if wanting else {})}))
+    return found
