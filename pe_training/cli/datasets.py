@@ -35,6 +35,7 @@ Language = Annotated[str | None, typer.Option(help="ISO 639-1 code; default: the
 Purpose = Annotated[str | None, typer.Option(help="Purpose of every row, such as difficult_client.")]
 Val = Annotated[float | None, typer.Option(help="Share of validation rows, drawn by content whatever the records say.")]
 Test = Annotated[float | None, typer.Option(help="Share of test rows, drawn likewise.")]
+Data = Annotated[str | None, typer.Option(help="Folder of the files that a declaration names; default: beside it.")]
 
 
 @app.command()
@@ -42,12 +43,12 @@ Test = Annotated[float | None, typer.Option(help="Share of test rows, drawn like
 def check(
     path: Given, format: Shape = None, name: Called = None, version: Versioned = None, family: Family = None, license_tag: Licence = None,
     pii_status: Pii = None, phase: Phase = None, language: Language = None, purpose: Purpose = None, val: Val = None, test: Test = None,
-    as_json: AsJson = False,
+    data: Data = None, as_json: AsJson = False,
 ) -> Answer:  # fmt: skip
     """Validate a release, or what would become one, and show every check; nothing is stored. Exit 1: it would be refused."""
     return _preview(
         path, _flags(format=format, name=name, version=version, family=family, license_tag=license_tag, pii_status=pii_status, phase=phase,
-                     language=language, purpose=purpose, val=val, test=test),
+                     language=language, purpose=purpose, val=val, test=test, data=data),
     )  # fmt: skip
 
 
@@ -56,7 +57,7 @@ def check(
 def add(
     path: Given, format: Shape = None, name: Called = None, version: Versioned = None, family: Family = None, license_tag: Licence = None,
     pii_status: Pii = None, phase: Phase = None, language: Language = None, purpose: Purpose = None, val: Val = None, test: Test = None,
-    dry_run: DryRun = False, as_json: AsJson = False,
+    data: Data = None, dry_run: DryRun = False, as_json: AsJson = False,
 ) -> Answer:  # fmt: skip
     """Validate a release and, if every check passes, seal it as a dataset version. Exit 1: refused, with what failed where."""
     from pe_training.cli.launch import accept_release
@@ -70,7 +71,7 @@ def add(
     from pe_training.views.publish import publish_release
 
     flags = _flags(format=format, name=name, version=version, family=family, license_tag=license_tag, pii_status=pii_status, phase=phase,
-                   language=language, purpose=purpose, val=val, test=test)  # fmt: skip
+                   language=language, purpose=purpose, val=val, test=test, data=data)  # fmt: skip
     if dry_run:
         return _preview(path, flags)
     state = open_state()
@@ -87,8 +88,8 @@ def add(
     acceptance = accept(folder, suites=suites, state=state)  # the stored outcome: the job has just made it
     dataset = acceptance.sealed()
     page = publish_release(acceptance.release_digest, state=state)
-    data = {"dataset": dataset.id, "release": acceptance.release_digest, "page": str(page), **acceptance.report.content()}
-    return Answer(data=data, show=lambda: [acceptance_view(dataset, acceptance.report), facts({"page": page})])
+    told = {"dataset": dataset.id, "release": acceptance.release_digest, "page": str(page), **acceptance.report.content()}
+    return Answer(data=told, show=lambda: [acceptance_view(dataset, acceptance.report), facts({"page": page})])
 
 
 def _preview(path: str, flags: dict[str, Any]) -> Answer:

@@ -19,7 +19,7 @@ from pe_training.views.publish import publish
 RULES = (
     "held-out-loss", "held-out-accuracy", "safety-score", "crisis-recall", "false-positives", "false-negatives", "largest-gap",
     "harmful-content", "therapeutic-quality", "perplexity", "method-information", "over-refusal", "boundaries", "training-leak",
-    "held-out-ranking",
+    "held-out-ranking", "held-out-macro-f1",
 )  # fmt: skip
 
 

@@ -39,10 +39,10 @@ def build_report(
         suites=dict(sorted(suites.items())),
         decoding=dict(sorted(decoding.items())),
         baseline=baseline,
-        judge=", ".join(found.judge for found in calibrations) or "none",
+        judge=", ".join(sorted(found.judge for found in calibrations)) or "none",
         metrics=tuple(ordered),
         predictions=tuple(sorted(predictions, key=lambda file: file.path)),
-        calibrations={found.judge: found.id for found in calibrations} or None,
+        calibrations=dict(sorted((found.judge, found.id) for found in calibrations)) or None,
     )
 
 

@@ -98,6 +98,9 @@ def _ask_all(suites: Sequence[Suite], manifest: ResolvedManifest, asker: Asker, 
             asked.append(_ask_rows(suite, manifest, asker, state=state))
             continue
         name = suite.config.name
+        if spec.hyperparameters.reads == "exchange":
+            hint = "leave it out of evaluation.suites: its examples are what clients say, and no reply stands behind them"
+            raise PeError(Kind.INPUT, f"a classifier of exchanges cannot be asked the suite {name!r}", where="evaluation.suites", hint=hint)
         examples = tuple(left_out(chosen[name][0], found[name]))
         use = suite_use(suite.digest, [example.id for example in examples], available=len(suite.examples), contaminated=len(found[name]))
         how = asker.label if spec.task == "text_classification" else asker.reply

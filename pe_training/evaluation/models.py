@@ -21,6 +21,7 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.evaluation.decode import Decoder
 from pe_training.evaluation.generate import Conversation, Question
 from pe_training.evaluation.generate import Kind as Asked
+from pe_training.manifests.hyperparameters import Reads
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.storage.signatures import require_signed
 from pe_training.storage.state import State
@@ -29,7 +30,7 @@ from pe_training.training.batches import collate_dialogues
 from pe_training.training.logits import causal_loss
 from pe_training.training.precision import Format
 from pe_training.training.record import Checkpoint
-from pe_training.training.tokens import Dialogue, client_text, encode_prompt
+from pe_training.training.tokens import Dialogue, encode_prompt, encode_text
 
 PROMPT_TOKENS = 1024
 
@@ -41,12 +42,14 @@ class Asker:
     tokenizer: Any
     decoding: dict[str, int | str]
     max_length: int
+    reads: Reads = "client"
 
     @classmethod
     def of(cls, manifest: ResolvedManifest, decoding: dict[str, int | str], *, state: State) -> Asker:
         """With the tokenizer of the manifest's base."""
         tokenizer = load_tokenizer(manifest.spec.model, manifest.base, settings=state.settings)
-        return cls(tokenizer, decoding, manifest.spec.hyperparameters.max_length)
+        h = manifest.spec.hyperparameters
+        return cls(tokenizer, decoding, h.max_length, h.reads)
 
     def reply(self, messages: Conversation) -> Question:
         """What is said next, greedily."""
@@ -59,9 +62,8 @@ class Asker:
         return Question(kind="loss", asked=asked, content=dialogue, size=dialogue.length)
 
     def label(self, messages: Conversation) -> Question:
-        """The label of what the client says."""
-        text = client_text(messages)
-        ids = list(self.tokenizer(text, truncation=True, max_length=self.max_length)["input_ids"])
+        """The label of what the client says, or of the last reply."""
+        ids = encode_text(self.tokenizer, messages, reads=self.reads, max_length=self.max_length)
         return Question(kind="label", asked={"ids": ids}, content=ids, size=len(ids))
 
 

@@ -34,6 +34,7 @@ def evaluation_request(checkpoint: Checkpoint, manifest: ResolvedManifest) -> st
             "dataset": spec.dataset.version,
             "task": spec.task,
             "label": spec.hyperparameters.label,
+            "reads": spec.hyperparameters.reads,
             "max_length": spec.hyperparameters.max_length,
             "precision": spec.compute.precision,
             "seed": spec.seed,

@@ -46,6 +46,7 @@ def pin_parent(spec: Manifest, base: BaseModelPin, *, state: State) -> str | Non
     if spec.model.adapter and spec.model.base.startswith("scratch:"):  # whose random weights under the adapter come from the seed
         _require_same("seed", run["recipe"]["seed"], spec.seed, identifier)
     _require_same("label", run["recipe"]["hyperparameters"].get("label"), spec.hyperparameters.label, identifier)
+    _require_same("reads", run["recipe"]["hyperparameters"].get("reads", "client"), spec.hyperparameters.reads, identifier)
     return identifier
 
 

@@ -11,13 +11,14 @@ from pe_training.core.config import suggest
 from pe_training.core.errors import Kind, PeError
 from pe_training.datasets.read import SealedRow, read_rows
 from pe_training.datasets.record import DatasetVersion
-from pe_training.manifests.schema import Hyperparameters, Manifest
+from pe_training.manifests.hyperparameters import Hyperparameters
+from pe_training.manifests.schema import Manifest
 from pe_training.storage.state import State
 from pe_training.training.batches import Batch, collate_dialogues, collate_texts
 from pe_training.training.buckets import BucketedOrder
 from pe_training.training.order import Bin, DataOrder
 from pe_training.training.pairs import Pair, collate_pairs, encode_pair
-from pe_training.training.tokens import client_text, encode_dialogue
+from pe_training.training.tokens import encode_dialogue, encode_text
 
 Answers = dict[str, list[tuple[float, float]]]  # split -> log-probability of the chosen and of the rejected answer, pair by pair
 Refer = Callable[[Mapping[str, Sequence[Pair]]], Answers]
@@ -163,8 +164,8 @@ def _texts(
         if label not in number:
             message = f"a held-out row has the label {label!r}, which no training row has"
             raise PeError(Kind.DATA, message, where=f"labels.{field}", hint=suggest(label, number))
-        ids = tokenizer(client_text(row.messages), truncation=True, max_length=h.max_length)["input_ids"]
-        return Text(list(ids), number[label], None if weights is None else weights[label])
+        ids = encode_text(tokenizer, row.messages, reads=h.reads, max_length=h.max_length)
+        return Text(ids, number[label], None if weights is None else weights[label])
 
     def collate(groups: Any) -> Batch:
         texts = [text for group in groups for text in group]
@@ -193,8 +194,13 @@ def _class_weights(spec: Manifest, train: Sequence[SealedRow], labels: list[str]
 
 
 def _label(row: SealedRow, field: str) -> str:
+    """A name, or a grade such as 2 by its digits."""
     value = row.labels.get(field)
-    if not isinstance(value, str):
-        hint = suggest(field, [name for name, found in row.labels.items() if isinstance(found, str)])
+    if not _names_a_class(value):
+        hint = suggest(field, [name for name, found in row.labels.items() if _names_a_class(found)])
         raise PeError(Kind.DATA, f"row {row.row_digest[:19]} has no label {field!r}", where="hyperparameters.label", hint=hint)
-    return value
+    return str(value)
+
+
+def _names_a_class(value: object) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool)

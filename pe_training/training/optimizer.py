@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import torch
 
-from pe_training.manifests.schema import Hyperparameters
+from pe_training.manifests.hyperparameters import Hyperparameters
 
 
 def adamw(parameters: Iterable[torch.nn.Parameter], hyperparameters: Hyperparameters) -> torch.optim.AdamW:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pe_training.manifests.schema import EarlyStopping
+from pe_training.manifests.hyperparameters import EarlyStopping
 
 
 def gives_up(history: Iterable[Mapping[str, Any]], early: EarlyStopping | None) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from pe_training.manifests.schema import Dpo
+from pe_training.manifests.hyperparameters import Dpo
 from pe_training.training.batches import Batch
 from pe_training.training.logits import target_logits
 from pe_training.training.tasks import Task

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pe_training.manifests.schema import Hyperparameters
+from pe_training.manifests.hyperparameters import Hyperparameters
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.datasets.read import SealedRow
+from pe_training.manifests.hyperparameters import Reads
 
 IGNORED = -100  # the label that cross-entropy skips
 
@@ -75,6 +76,20 @@ def encode_prompt(tokenizer: Any, messages: Sequence[dict[str, str]], *, max_len
 def client_text(messages: Sequence[dict[str, str]]) -> str:
     """What the client says, turn by turn: the input of a classifier."""
     return "\n".join(message["content"] for message in messages if message["role"] == "user")
+
+
+def encode_text(tokenizer: Any, messages: Sequence[dict[str, str]], *, reads: Reads, max_length: int) -> list[int]:
+    """Token ids of what a classifier reads: the client's words, or the last reply and, as a second text, what it answers.
+
+    Of an exchange the longer of the two texts is cut. Raises data where it does not end with a reply.
+    """
+    if reads == "client":
+        return list(tokenizer(client_text(messages), truncation=True, max_length=max_length)["input_ids"])
+    if messages[-1]["role"] != "assistant":
+        hint = "leave hyperparameters.reads out to read what the client says"
+        raise PeError(Kind.DATA, "a row does not end with a reply", where="hyperparameters.reads", hint=hint)
+    asked = next((message["content"] for message in reversed(messages[:-1]) if message["role"] == "user"), "")
+    return list(tokenizer(messages[-1]["content"], asked, truncation="longest_first", max_length=max_length)["input_ids"])
 
 
 def encode_rows(tokenizer: Any, rows: Sequence[SealedRow], *, max_length: int) -> list[Dialogue]:

@@ -17,6 +17,7 @@ from pe_training.evaluation.request import decoding, evaluation_code, evaluation
 from pe_training.manifests.record import BaseModelPin, ResolvedManifest
 from pe_training.manifests.schema import Manifest
 from pe_training.training.record import Checkpoint
+from pe_training_tests.evaluation import controls
 
 USE = SuiteUse(digest="sha256:1", selection="sha256:2", available=10, used=5)
 
@@ -98,18 +99,18 @@ def test_equal_evidence_in_any_order_is_an_equal_report() -> None:
     def report(order: int) -> EvaluationReport:
         return build_report(
             checkpoint_id="ck_1", line="line", request="sha256:r", suites={"safety": USE}, decoding={"method": "greedy"}, baseline="none",
-            metrics=metrics[::order], predictions=files[::order], calibrations=(),
+            metrics=metrics[::order], predictions=files[::order], calibrations=controls.CALIBRATIONS[::order],
         )  # fmt: skip
 
     assert report(1).id == report(-1).id
     names = [(m.name, m.slice) for m in report(1).metrics if m.suite == "safety"]
     assert names == [("a", "all"), ("b", "all"), ("b", "k=1"), ("b", "k=2")]
     judged = [m for m in report(1).metrics if m.suite == "judge"]
-    assert len(judged) == 16 + 26
-    assert report(1).judge == "lexical-v2, conduct-v1"
+    assert len(judged) == 3 * 21
+    assert report(1).judge == "conduct-v1, lexical-v2"
     assert EvaluationReport.from_json(report(1).to_json()) == report(1)
     with pytest.raises(AssertionError):
         build_report(
             checkpoint_id="ck_1", line="line", request="sha256:r", suites={}, decoding={}, baseline="none", metrics=metrics + metrics[:1],
-            predictions=[],
+            predictions=[], calibrations=(),
         )  # fmt: skip

@@ -61,6 +61,18 @@ def test_a_class_that_a_mapping_does_not_name_weighs_one(tmp_path: Path) -> None
     assert Counter(classifier_data(tmp_path, "{panic: 4.0}").targets) == {1.0: 10, 4.0: 2}
 
 
+def test_a_grade_is_a_class_called_by_its_digits(tmp_path: Path) -> None:
+    state = State(Settings(home=tmp_path / "home"))
+    rows = [
+        make_row([("user", f"Today number {i}."), ("assistant", f"Tell me of {i}.")], split=split, labels={"level": i % 3, "sure": True})
+        for i, split in enumerate(["train"] * 6 + ["val", "test"])
+    ]
+    dataset = accepted(state, tmp_path, "levels", rows)
+    assert label_names(dataset, "level", state=state) == ["0", "1", "2"]
+    with pytest.raises(PeError, match="has no label 'sure'"):
+        label_names(dataset, "sure", state=state)
+
+
 def test_a_weight_for_a_class_that_no_row_has_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PeError) as caught:
         classifier_data(tmp_path, "{panick: 4.0}")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pe_training.manifests.schema import EarlyStopping
+from pe_training.manifests.hyperparameters import EarlyStopping
 from pe_training.training.events import events
 from pe_training.training.patience import gives_up
 from pe_training_tests.training.runs import Prepared, prepare_run

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from pe_training.core.errors import PeError
-from pe_training.manifests.schema import Dpo, Manifest
+from pe_training.manifests.hyperparameters import Dpo
+from pe_training.manifests.schema import Manifest
 from pe_training.settings import Settings
 from pe_training.storage.state import State
 from pe_training.training.base import byte_tokenizer

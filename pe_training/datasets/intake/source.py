@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError
 from pe_training.core.config import load_config
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_file
-from pe_training.core.records import Frozen
+from pe_training.core.records import LATER, Frozen, Growing
 from pe_training.datasets.complaints import complaint
 from pe_training.datasets.intake.hf_folder import folder_digest, is_hf_folder
 from pe_training.datasets.release import NAME, VERSION
@@ -53,10 +53,12 @@ class SourceFile(Frozen):
     rows: Count | None = None
 
 
-class SplitField(Frozen):
-    """The split is the value of this field of the record."""
+class SplitField(Growing):
+    """The split is the value of this field of the record, by its usual names or by the ``names`` given here."""
 
     field: Name
+    names: Annotated[dict[Name, Annotated[SplitName, BeforeValidator(_spelled_split)]], LATER] = Field(default={})
+    val: Annotated[float, LATER] = Field(default=0.0, ge=0, lt=1, description="share of the training rows that validate, by content")
 
 
 class SplitShares(Frozen):
@@ -72,9 +74,14 @@ class SplitShares(Frozen):
         return self
 
     def split_of(self, content_hash: str) -> str:
-        """``train``, ``val`` or ``test``, from the first 64 bits of a content hash."""
-        share = int(content_hash.removeprefix("sha256:")[:16], 16) / 2**64
-        return "test" if share < self.test else "val" if share < self.test + self.val else "train"
+        """``train``, ``val`` or ``test`` for a content hash."""
+        place = share_of(content_hash)
+        return "test" if place < self.test else "val" if place < self.test + self.val else "train"
+
+
+def share_of(content_hash: str) -> float:
+    """A place in [0, 1) from the first 64 bits of a content hash."""
+    return int(content_hash.removeprefix("sha256:")[:16], 16) / 2**64
 
 
 def _kind_of_split(value: Any) -> str:

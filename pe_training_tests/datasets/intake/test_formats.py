@@ -287,6 +287,9 @@ def test_the_declared_split_comes_before_the_records_own_and_that_before_the_fol
     assert split({}, "validation") == "val"
     assert split({}) == "train"
     assert split({"part": "valid", "split": "test"}, split={"field": "part"}) == "val"
+    assert split({"part": "dev"}, split={"field": "part", "names": {"dev": "test"}}) == "test"
+    assert split({"part": "held back"}, split={"field": "part", "names": {"held back": "validation"}}) == "val"
+    assert [split({"part": part}, split={"field": "part", "val": 0.999999}) for part in ("train", "test")] == ["val", "test"]
     assert refusal("chat", RECORDS["chat"], split={"field": "part"}).field == "part"
     with pytest.raises(FormatError, match="the name of the split's folder is not a split"):
         split({}, "train_sft")

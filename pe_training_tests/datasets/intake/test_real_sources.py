@@ -5,14 +5,19 @@ None of them may be trained on under the shipped policy: their licences are not 
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from pe_training.core.config import load_config
 from pe_training.core.errors import Kind, PeError
 from pe_training.datasets.intake.bring import bring
+from pe_training.datasets.policy import load_release_policy
 from pe_training.evaluation.suites import suite_prompts
+from pe_training.manifests.schema import Manifest
 from pe_training.settings import SAMPLES
 from pe_training_tests.datasets.samples import report_on
 from pe_training_tests.shared_data import SHARED_DATA, needs_shared_data
@@ -95,3 +100,26 @@ def test_conversations_that_end_with_the_client_pass_once_that_is_declared(tmp_p
     assert report.conversion is not None
     assert report.conversion.counts.cut == 16
     assert {check.name for check in report.failed} == {"licences", "personal_data", GAPS}
+
+
+JUDGES = SAMPLES / "judges"
+
+
+@pytest.mark.parametrize("name", sorted(path.name.removesuffix(".source.yaml") for path in JUDGES.glob("*.source.yaml")))
+def test_what_a_judge_learns_from_is_accepted_where_it_lies_and_is_judged_on_what_it_never_saw(name: str, tmp_path: Path) -> None:
+    folder = bring(str(JUDGES / f"{name}.source.yaml"), into=tmp_path, flags={"data": str(SHARED_DATA)})
+    report = report_on(folder, load_release_policy(JUDGES / "release_policy.yaml"), suites=suite_prompts(SAMPLES / "suites"))
+    assert report.accepted, [check.name for check in report.failed]
+    spec = load_config(JUDGES / f"{name}.yaml", Manifest)
+    assert (report.name, spec.dataset.name, spec.hyperparameters.reads) == (f"judge-{name}", f"judge-{name}", "exchange")
+    rows = [json.loads(line) for path in folder.glob("*/*.jsonl") for line in path.read_text().splitlines()]
+    sizes = Counter(row["metadata"]["split"] for row in rows)
+    assert (sizes["test"], sizes["train"] + sizes["val"]) == (465, 2_155)
+    assert 0.07 < sizes["val"] / 2_155 < 0.13
+    assert {row["metadata"]["labels"][spec.hyperparameters.label] for row in rows} == {0, 1, 2}
+
+
+def test_a_folder_of_data_is_for_a_declaration_only(tmp_path: Path) -> None:
+    with pytest.raises(PeError) as caught:
+        bring(str(SHARED_DATA / "epitome_er.jsonl"), into=tmp_path, flags={"format": TEXT, "data": str(SHARED_DATA)})
+    assert (caught.value.kind, caught.value.hint) == (Kind.INPUT, "leave --data out")
