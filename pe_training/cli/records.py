@@ -42,11 +42,12 @@ def show(identifier: Id, as_json: AsJson = False) -> Answer:
     """Show one record with its parents and files; a decision with every reason, a run with what happened to it."""
     from pe_training.datasets.accept import origins
     from pe_training.datasets.record import DatasetVersion
+    from pe_training.evaluation.record import JudgeCalibration
     from pe_training.lineage.recall import taints_of
     from pe_training.promotion.record import PromotionDecision
     from pe_training.training.record import TrainingRun
     from pe_training.training.reproduction import happened
-    from pe_training.views.console import decision_view
+    from pe_training.views.console import calibration_view, decision_view
     from pe_training.views.lists import record_view
     from pe_training.views.recalls import banner
     from pe_training.views.reproduction import run_facts
@@ -64,6 +65,8 @@ def show(identifier: Id, as_json: AsJson = False) -> Answer:
         return Answer(data=data, show=lambda: [*banner(recalls), record_view(data), run_facts(data)])
     if kind_of(whole) == PromotionDecision.kind:
         return Answer(data=data, show=lambda: [*banner(recalls), decision_view(registry.get(whole, PromotionDecision))])
+    if kind_of(whole) == JudgeCalibration.kind:
+        return Answer(data=data, show=lambda: [calibration_view(registry.get(whole, JudgeCalibration))])
     return Answer(data=data, show=lambda: [*banner(recalls), record_view(data)])
 
 

@@ -16,7 +16,7 @@ from rich.tree import Tree as RichTree
 from pe_training.core.ids import KINDS, short
 from pe_training.datasets.record import DatasetVersion
 from pe_training.datasets.report import Check, ValidationReport
-from pe_training.evaluation.record import EvaluationReport, Metric
+from pe_training.evaluation.record import EvaluationReport, JudgeCalibration, Metric
 from pe_training.lineage.trace import Tree
 from pe_training.promotion.record import Outcome, PromotionDecision
 from pe_training.views import numbers, words
@@ -78,6 +78,18 @@ def comparison_table(report: EvaluationReport) -> RenderableType:
     asked = ", ".join(words.examples_used(name, use) for name, use in report.suites.items())
     shapes = ByWidth(wide=_wide(headline), narrow=_narrow(headline), columns=WIDE_COLUMNS)
     return under("what the model showed (95 % intervals)", shapes, plain(f"examples used: {asked}", "dim"))
+
+
+def calibration_view(found: JudgeCalibration) -> RenderableType:
+    """How far a judge agrees with people, label by label; what may not be relied on first, then the least agreement."""
+    made = table("relied on", "label", ">kappa (95 %)", ">needed", ">recall (95 %)", "why not")
+    for one in sorted(found.agreements, key=lambda one: (one.lapse is None, one.kappa.value if one.kappa else 0.0)):
+        agreed = [f"{e.value:.2f} ({e.low:.2f} to {e.high:.2f})" if e else "-" for e in (one.kappa, one.recall)]
+        needed = f"{one.min_kappa:.2f}"
+        made.add_row(mark(holds=one.lapse is None), plain(one.label), agreed[0], needed, agreed[1], plain(one.lapse or ""))
+    about = {"judge": found.judge, "compared on": f"{found.replies:,} replies of the label set {found.label_set}", "record": found.id}
+    same = f"{found.consistency.value:.0%} of them are judged alike when only blanks and apostrophes differ"
+    return Group(made, BLANK, facts(about | {"consistency": same}))
 
 
 def lineage_tree(tree: Tree) -> RenderableType:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.evaluation import conduct, rubric
@@ -24,6 +26,7 @@ from pe_training.evaluation.record import JudgeCalibration, Metric
 from pe_training.promotion.policy import load_policy
 from pe_training.promotion.verdict import outcome_of
 from pe_training.settings import SAMPLES
+from pe_training.views.console import calibration_view
 from pe_training_tests.evaluation import controls
 from pe_training_tests.evaluation.test_nothing_defaults import REPLIED, replies
 
@@ -174,3 +177,13 @@ def test_a_slip_in_a_label_set_is_refused_with_its_place(name: str, before: str,
 
 def test_both_label_sets_are_named_by_their_judge() -> None:
     assert label_sets() == {"lexical-v2": LABEL_SETS / "replies.yaml", "conduct-v1": LABEL_SETS / "conduct.yaml"}
+
+
+def test_the_terminal_shows_what_may_not_be_relied_on_first() -> None:
+    found = worth("conduct-v1")
+    last = found.agreements[-1].model_copy(update={"lapse": "recall 0.10, and 0.50 is needed"})
+    console = Console(width=120, record=True, file=StringIO())
+    console.print(calibration_view(found.model_copy(update={"agreements": (*found.agreements[:-1], last)})))
+    lines = [line for line in console.export_text().splitlines() if "yes" in line or "no" in line.split()]
+    assert lines[0].split()[:3] == ["\u2717", "no", last.label]
+    assert lines[0].endswith("recall 0.10, and 0.50 is needed")
