@@ -34,7 +34,7 @@ demo: install ## Release to promotion decision on this machine (MANIFEST=... for
 	@$(BIN)/pe run $(MANIFEST) || [ $$? -eq 1 ] # 1: everything worked and the verdict is not "pass"
 
 test: $(VENV)/.installed-dev ## All tests that need only Python
-	$(BIN)/pytest -m "not browser" --numprocesses 2 --dist loadfile
+	$(BIN)/pytest -m "not browser" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-browser: $(VENV)/.installed-dev ## Tests that click through the UI in Chromium
 	$(BIN)/pytest -m browser

@@ -18,7 +18,10 @@ from pe_training.core.ids import MAX_INTEGER, canonical_json, digest_json, make_
 class Frozen(BaseModel):
     """A strict immutable value: unknown keys are refused, nothing is coerced, NaN and infinity are not numbers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=(),
+        ser_json_inf_nan="constants",  # what got past validation is refused by canonical JSON, and not written as null
+    )  # fmt: skip
 
     def content(self) -> dict[str, Any]:
         """The value as JSON-compatible data, without keys that are ``None``."""

@@ -7,6 +7,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from rich.console import Console
 
 from pe_training.core.errors import Kind, PeError
@@ -17,15 +18,19 @@ from pe_training.evaluation.calibration import (
     LabelMeaning,
     agreement,
     calibrate,
+    calibrations,
     cohens_kappa,
     label_sets,
     read_labelled,
 )
 from pe_training.evaluation.judges import COUNTED, RESTS_ON, Judge, judged, labels_behind, rules
 from pe_training.evaluation.record import JudgeCalibration, Metric
+from pe_training.lineage.verify import verify_all
 from pe_training.promotion.policy import load_policy
 from pe_training.promotion.verdict import outcome_of
-from pe_training.settings import SAMPLES
+from pe_training.settings import SAMPLES, Settings
+from pe_training.storage import tables
+from pe_training.storage.state import State
 from pe_training.views.console import calibration_view
 from pe_training_tests.evaluation import controls
 from pe_training_tests.evaluation.test_nothing_defaults import REPLIED, replies
@@ -187,3 +192,13 @@ def test_the_terminal_shows_what_may_not_be_relied_on_first() -> None:
     lines = [line for line in console.export_text().splitlines() if "yes" in line or "no" in line.split()]
     assert lines[0].split()[:3] == ["\u2717", "no", last.label]
     assert lines[0].endswith("recall 0.10, and 0.50 is needed")
+
+
+def test_a_calibration_that_was_changed_in_the_registry_is_found(tmp_path: Path) -> None:
+    state = State(Settings(home=tmp_path / "home"))
+    first, *_ = calibrations(state)
+    assert [check for check in verify_all(state).checks if check.problem] == []
+    flattered = first.model_copy(update={"replies": 6_000}).to_json()
+    with state.registry.writing() as connection:
+        connection.execute(sa.update(tables.records).where(tables.records.c.id == first.id).values(body=flattered))
+    assert {check.record_id for check in verify_all(state).checks if check.problem} == {first.id}

@@ -56,6 +56,7 @@ DECIDES: dict[str, object] = {  # option -> another value
     "hyperparameters.weight_decay": 0.1,
     "hyperparameters.max_grad_norm": 2.0,
     "hyperparameters.max_length": 65,
+    "hyperparameters.reads": "exchange",
     "hyperparameters.packing": True,
     "hyperparameters.bucketing": True,
     "hyperparameters.gradient_checkpointing": True,

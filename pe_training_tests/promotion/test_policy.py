@@ -56,7 +56,15 @@ def test_every_shipped_policy_loads_and_blocks_for_every_task(name: str) -> None
 
 
 def test_there_are_no_other_shipped_policies() -> None:
-    assert sorted(path.name for path in (SAMPLES / "policies").iterdir()) == ["dev.yaml", "production.yaml", "staging.yaml"]
+    assert sorted(path.name for path in (SAMPLES / "policies").iterdir()) == [
+        "dev.yaml", "judge.yaml", "production.yaml", "staging.yaml",
+    ]  # fmt: skip
+
+
+def test_the_policy_for_judges_is_for_classifiers_and_keeps_them_out_of_every_stage_that_serves() -> None:
+    policy = load_policy(SAMPLES / "policies" / "judge.yaml")
+    assert (policy.stage, [rule.severity for rule in policy.rules_for("text_classification")]) == ("training", ["block"])
+    assert policy.rules_for("causal_lm") == []
 
 
 @pytest.mark.parametrize("name", sorted(DOMAIN))

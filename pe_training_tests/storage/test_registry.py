@@ -101,10 +101,10 @@ def test_a_beginning_stands_for_the_one_id_that_it_begins(registry: Registry) ->
     [
         ("ck_zz", Kind.NOT_FOUND, "no checkpoint ck_zz (`pe ls ck` lists those there are)"),
         ("ev_", Kind.NOT_FOUND, "no evaluation report ev_ (`pe ls ev` lists those there are)"),
-        ("what", Kind.INPUT, "'what' is not an id (ids begin with ds_, mf_, run_, ck_, im_, ev_, pd_)"),
-        ("ck", Kind.INPUT, "'ck' is not an id (ids begin with ds_, mf_, run_, ck_, im_, ev_, pd_)"),
-        ("zz_1", Kind.INPUT, "'zz_1' is not an id (ids begin with ds_, mf_, run_, ck_, im_, ev_, pd_)"),
-        ("", Kind.INPUT, "'' is not an id (ids begin with ds_, mf_, run_, ck_, im_, ev_, pd_)"),
+        ("what", Kind.INPUT, "'what' is not an id (ids begin with ds_, mf_, run_, ck_, im_, jc_, ev_, pd_)"),
+        ("ck", Kind.INPUT, "'ck' is not an id (ids begin with ds_, mf_, run_, ck_, im_, jc_, ev_, pd_)"),
+        ("zz_1", Kind.INPUT, "'zz_1' is not an id (ids begin with ds_, mf_, run_, ck_, im_, jc_, ev_, pd_)"),
+        ("", Kind.INPUT, "'' is not an id (ids begin with ds_, mf_, run_, ck_, im_, jc_, ev_, pd_)"),
     ],
 )
 def test_a_beginning_that_names_nothing_is_refused(registry: Registry, text: str, kind: Kind, error: str) -> None:
