@@ -7,11 +7,13 @@ eventful nursery every process meets a loss that is no number and a lack of memo
 
 from __future__ import annotations
 
+import atexit
 import os
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,11 +30,11 @@ class Nursery:
         self._options = ["--eventful"] if eventful else []
 
     def __enter__(self) -> Self:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("PE_", "DAGSTER_"))}
-        environment |= {"HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0"}
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(("PE_", "DAGSTER_"))}
+        self.environment |= {"HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0"}
         self._process = subprocess.Popen(
             [sys.executable, "-m", self.module, *self._options],
-            env=environment,
+            env=self.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -54,9 +56,28 @@ class Nursery:
         """Wait for the process that was started last; its exit code."""
         return int(self._line())
 
+    def done(self, run: Prepared) -> int:
+        """Do a run to its end; its exit code."""
+        self.start(run)
+        return self.ended()
+
     def _line(self) -> str:
         assert self._process.stdout
         return self._process.stdout.readline().strip()
+
+
+def shared_nursery(environment: Mapping[str, str]) -> Nursery | None:
+    """This process's own nursery, ended with it; ``None`` where a run needs another environment than the nursery was started in."""
+    found = _shared()
+    own = {"PE_HOME", "PYTEST_CURRENT_TEST"}
+    return found if {**environment, **dict.fromkeys(own)} == {**found.environment, **dict.fromkeys(own)} else None
+
+
+@cache
+def _shared() -> Nursery:
+    nursery = Nursery().__enter__()
+    atexit.register(nursery.__exit__, None, None, None)
+    return nursery
 
 
 def _main() -> None:
