@@ -48,7 +48,7 @@ def judge_calibration(store: Store) -> Iterator[dg.MaterializeResult | dg.AssetC
         )
 
 
-@dg.asset(partitions_def=training_partitions, group_name="evaluation", deps=[checkpoint, judge_calibration], kinds={"pytorch"})
+@dg.asset(partitions_def=training_partitions, group_name="evaluation", deps=[checkpoint], kinds={"pytorch"})
 def evaluation_report(context: dg.AssetExecutionContext, store: Store, compute: Compute) -> dg.MaterializeResult:
     """What the model answered, measured: every number with n and a 95 % interval, beside the base model."""
     state = store.open()
