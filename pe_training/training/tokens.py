@@ -85,11 +85,11 @@ def encode_text(tokenizer: Any, messages: Sequence[dict[str, str]], *, reads: Re
     """
     if reads == "client":
         return list(tokenizer(client_text(messages), truncation=True, max_length=max_length)["input_ids"])
-    if messages[-1]["role"] != "assistant":
+    asked = [message["content"] for message in messages[:-1] if message["role"] == "user"]
+    if messages[-1]["role"] != "assistant" or not asked:
         hint = "leave hyperparameters.reads out to read what the client says"
-        raise PeError(Kind.DATA, "a row does not end with a reply", where="hyperparameters.reads", hint=hint)
-    asked = next((message["content"] for message in reversed(messages[:-1]) if message["role"] == "user"), "")
-    return list(tokenizer(messages[-1]["content"], asked, truncation="longest_first", max_length=max_length)["input_ids"])
+        raise PeError(Kind.DATA, "a row does not end with a reply to a client", where="hyperparameters.reads", hint=hint)
+    return list(tokenizer(messages[-1]["content"], asked[-1], truncation="longest_first", max_length=max_length)["input_ids"])
 
 
 def encode_rows(tokenizer: Any, rows: Sequence[SealedRow], *, max_length: int) -> list[Dialogue]:

@@ -91,6 +91,10 @@ LABEL = "m.yaml:2:1: (top level): hyperparameters.label is needed for text_class
          "m.yaml:2:1: (top level): a classifier trains every weight: leave model.adapter out"),
         (CLASSIFIER, "[accuracy, safety, fairness]", "[accuracy, therapeutic]",
          "m.yaml:2:1: (top level): a classifier gives no replies: leave 'therapeutic' out of evaluation.suites"),
+        (CLASSIFIER, "label: crisis_type", "label: crisis_type\n  reads: exchange",
+         "m.yaml:2:1: (top level): a classifier of exchanges cannot be asked what clients say alone: leave 'fairness' out of evaluation.suites"),
+        (SMOKE, "packing: true", "packing: true\n  reads: exchange",
+         "m.yaml:2:1: (top level): hyperparameters.reads is for text_classification only"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_together_is_said(text: str, before: str, after: str, error: str) -> None:

@@ -77,9 +77,10 @@ def test_a_classifier_of_exchanges_reads_the_last_reply_and_what_it_answers(toke
     long = turns(("user", "word " * 50), ("assistant", "Yes, go on."))
     cut = words.decode(encode_text(words, long, reads="exchange", max_length=16))
     assert cut.startswith("[CLS] yes, go on. [SEP] word word")  # the longer of the two is cut
-    with pytest.raises(PeError) as caught:
-        encode_text(tokenizer, DIALOGUE[:4], reads="exchange", max_length=32)
-    assert (caught.value.where, caught.value.message) == ("hyperparameters.reads", "a row does not end with a reply")
+    for no_exchange in (DIALOGUE[:4], turns(("assistant", "Welcome."))):
+        with pytest.raises(PeError) as caught:
+            encode_text(tokenizer, no_exchange, reads="exchange", max_length=32)
+        assert (caught.value.where, caught.value.message) == ("hyperparameters.reads", "a row does not end with a reply to a client")
 
 
 def test_a_packed_batch_says_where_each_dialogue_begins_and_ends(tokenizer: Any) -> None:

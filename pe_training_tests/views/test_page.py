@@ -216,6 +216,14 @@ def test_without_baseline_replies_charges_and_history_the_page_says_so() -> None
         assert sentence in text
 
 
+def test_a_model_that_gives_no_replies_has_no_judge_and_the_page_does_not_make_one_up() -> None:
+    found = evidence()
+    report = found.report.model_copy(update={"judge": "none", "metrics": tuple(m for m in found.report.metrics if m.suite != "judge")})
+    text = Reader(render_page(replace(found, report=report))).text
+    assert "labels and no replies" in text
+    assert "scored by" not in text
+
+
 def test_training_that_taught_nothing_is_said_in_words() -> None:
     found = evidence()
     worse = found.checkpoint.model_copy(update={"val_loss": 3.9})
