@@ -92,7 +92,8 @@ LABEL = "m.yaml:2:1: (top level): hyperparameters.label is needed for text_class
         (CLASSIFIER, "[accuracy, safety, fairness]", "[accuracy, therapeutic]",
          "m.yaml:2:1: (top level): a classifier gives no replies: leave 'therapeutic' out of evaluation.suites"),
         (CLASSIFIER, "label: crisis_type", "label: crisis_type\n  reads: exchange",
-         "m.yaml:2:1: (top level): a classifier of exchanges cannot be asked what clients say alone: leave 'fairness' out of evaluation.suites"),
+         "m.yaml:2:1: (top level): a classifier of exchanges cannot be asked what clients say alone: "
+         "leave 'fairness' out of evaluation.suites"),
         (SMOKE, "packing: true", "packing: true\n  reads: exchange",
          "m.yaml:2:1: (top level): hyperparameters.reads is for text_classification only"),
     ],
