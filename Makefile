@@ -37,7 +37,7 @@ test: $(VENV)/.installed-dev ## All tests that need only Python
 	$(BIN)/pytest -m "not browser" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-browser: $(VENV)/.installed-dev ## Tests that click through the UI in Chromium
-	$(BIN)/pytest -m browser
+	$(BIN)/pytest -m browser --numprocesses 2 --dist load
 
 check: $(VENV)/.installed-dev ## Format, lint, types, floors
 	$(BIN)/ruff format --check .

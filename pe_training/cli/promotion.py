@@ -88,14 +88,18 @@ def stages(
 
 
 @answers
-def report(identifier: Annotated[str, typer.Argument(metavar="PD", help="A promotion decision.")], as_json: AsJson = False) -> Answer:
+def report(
+    identifier: Annotated[str, typer.Argument(metavar="PD", help="A promotion decision.")],
+    card: Annotated[bool, typer.Option("--card", help="The model card instead, as the Hugging Face Hub reads it.")] = False,
+    as_json: AsJson = False,
+) -> Answer:
     """Where the evidence page of a decision is; made again if it was removed."""
     from pe_training.promotion.record import PromotionDecision
-    from pe_training.views.publish import publish
+    from pe_training.views.publish import publish, publish_card
 
     state = open_state()
     decision = state.registry.get(state.registry.resolve(identifier), PromotionDecision)
-    path = publish(decision, state=state)
+    path = (publish_card if card else publish)(decision, state=state)
     return Answer(data={"decision": decision.id, "report_path": str(path)}, show=lambda: [str(path)])
 
 

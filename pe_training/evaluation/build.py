@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from pe_training.core.records import Attachment
+from pe_training.evaluation.judges import speakers
 from pe_training.evaluation.record import Agreement, Estimate, EvaluationReport, JudgeCalibration, Metric, SuiteUse
 
 NOT_RELIED_ON = "not relied on: "
@@ -28,7 +29,7 @@ def build_report(
 
     Metrics are ordered by suite, name and slice, the whole suite before its slices. A measure given twice is a bug.
     """
-    every = [*metrics, *(metric for found in calibrations for agreement in found.agreements for metric in _shown(agreement, found))]
+    every = [*metrics, *(metric for found, agreement in speakers(calibrations).values() for metric in _shown(agreement, found))]
     places = Counter((m.suite, m.name, m.slice) for m in every)
     assert not (twice := [place for place, count in places.items() if count > 1]), twice
     ordered = sorted(every, key=lambda m: (m.suite, m.name, m.slice != "all", m.slice))
@@ -60,3 +61,6 @@ def _shown(agreement: Agreement, calibration: JudgeCalibration) -> Iterator[Metr
     yield metric("kappa", "score", agreement.kappa)
     yield metric("precision", "proportion", agreement.precision)
     yield metric("recall", "proportion", agreement.recall)
+    if agreement.grades > 1:
+        yield metric("rank_correlation", "score", agreement.rank_correlation)
+        yield metric("macro_f1", "score", agreement.macro_f1)

@@ -7,9 +7,9 @@ or another reply is another calibration.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,32 +17,15 @@ from pe_training.core.config import load_config
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_file
 from pe_training.core.records import Frozen
+from pe_training.evaluation.agreement import LabelMeaning, agreement
 from pe_training.evaluation.examples import Example, Text, read_examples
-from pe_training.evaluation.judges import Judge, rules
-from pe_training.evaluation.record import Agreement, Estimate, JudgeCalibration
-from pe_training.evaluation.resampling import bootstrap
-from pe_training.evaluation.statistics import estimate, proportion
+from pe_training.evaluation.judges import Exchange, Grades, Judge, rules
+from pe_training.evaluation.record import JudgeCalibration
+from pe_training.evaluation.statistics import proportion
 from pe_training.settings import SAMPLES
 from pe_training.storage.state import State
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Floats = NDArray[np.float64]
-
 LABEL_SETS = SAMPLES / "suites" / "calibration"
-MIN_POSITIVES = 5  # replies with a label, and without it: fewer show nothing
-_SEED = 1
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class LabelMeaning(Frozen):
-    """One label: what a person looked for, and how far a judge must agree before it is relied on."""
-
-    means: Text
-    min_kappa: Share
-    min_recall: Share | None = Field(default=None, description="for labels where a miss can hurt somebody")
 
 
 class LabelSet(Frozen):
@@ -57,11 +40,12 @@ class LabelSet(Frozen):
 
 
 class LabelledReply(Example):
-    """A reply with the labels that a person saw in it; one that is not there was looked for and not seen."""
+    """A reply with the labels that a person saw in it; one that is not there was looked for and not seen. Some labels are graded."""
 
     context: Literal["crisis", "hard_negative", "ordinary"] | None = None
     reply: Text
     seen: Annotated[tuple[str, ...], Field(strict=False)]
+    grades: dict[str, Annotated[int, Field(ge=0)]] = Field(default={})
 
     @model_validator(mode="after")
     def _numbered(self) -> Self:
@@ -69,108 +53,91 @@ class LabelledReply(Example):
             raise ValueError("id must end in a number, such as reply-017")
         return self
 
+    def given(self) -> Grades:
+        """Label -> the grade that the person gave."""
+        return {**dict.fromkeys(self.seen, 1), **self.grades}
+
 
 def label_sets(folder: Path = LABEL_SETS) -> dict[str, Path]:
     """Judge -> the file of its label set. Raises input where a file is not one."""
     return {load_config(path, LabelSet).judge: path for path in sorted(folder.glob("*.yaml"))}
 
 
+def meanings(folder: Path = LABEL_SETS) -> dict[str, tuple[LabelMeaning, Path]]:
+    """Label -> what it means, and the file that says so."""
+    return {label: (meaning, path) for path in label_sets(folder).values() for label, meaning in load_config(path, LabelSet).labels.items()}
+
+
 def read_labelled(path: Path) -> tuple[LabelSet, tuple[LabelledReply, ...]]:
     """A label set and the replies that a judge is compared on. Raises input as ``file:line``."""
     labels = load_config(path, LabelSet)
-    rows = tuple(row for row in read_examples(path.parent / labels.replies, LabelledReply) if isinstance(row, LabelledReply))
+    file = path.parent / labels.replies
+    rows = tuple(row for row in read_examples(file, LabelledReply) if isinstance(row, LabelledReply))
     for number, row in enumerate(rows, start=1):
-        if stray := sorted(set(row.seen) - labels.labels.keys()):
-            where = f"{path.parent / labels.replies}:{number}"
-            raise PeError(Kind.INPUT, f"{stray[0]!r} is no label of {path.name}", where=where, hint=f"known: {', '.join(labels.labels)}")
+        ungraded = [label for label, meaning in labels.labels.items() if meaning.grades > 1 and label not in row.grades]
+        if ungraded:
+            hint = "0 where a person did not see it"
+            raise PeError(Kind.INPUT, f"{ungraded[0]!r} has no grade", where=f"{file}:{number}", hint=hint)
+        for label, grade in row.given().items():
+            if label not in labels.labels:
+                hint = f"known: {', '.join(labels.labels)}"
+                raise PeError(Kind.INPUT, f"{label!r} is no label of {path.name}", where=f"{file}:{number}", hint=hint)
+            if grade > labels.labels[label].grades:
+                hint = f"{path.name} says that its highest grade is {labels.labels[label].grades}"
+                raise PeError(Kind.INPUT, f"{label!r} has the grade {grade}", where=f"{file}:{number}", hint=hint)
     return labels, rows if labels.judged_on == "all" else tuple(row for row in rows if int(row.id.rpartition("-")[2]) % 2 == 0)
 
 
 def calibrate(judge: Judge, path: Path) -> JudgeCalibration:
-    """Ask a judge about every reply of a label set, twice: as it stands, and set differently."""
+    """Ask a judge about every reply of a label set."""
     labels, rows = read_labelled(path)
-    found = [judge.sees(row.reply) for row in rows]
-    same = [seen == judge.sees(_set_differently(row.reply)) for row, seen in zip(rows, found, strict=True)]
-    return JudgeCalibration(
-        judge=judge.name,
-        judge_digest=judge.digest,
+    return compare(
+        judge,
+        [Exchange(reply=row.reply) for row in rows],
+        [row.given() for row in rows],
+        meanings={label: meaning for label, meaning in labels.labels.items() if label in judge.labels},
         label_set=labels.name,
         rubric_digest=digest_file(path),
         labels_digest=digest_file(path.parent / labels.replies),
-        replies=len(rows),
-        consistency=proportion(sum(same), len(same)),
+    )
+
+
+def compare(
+    judge: Judge,
+    exchanges: Sequence[Exchange],
+    given: Sequence[Grades],
+    *,
+    meanings: Mapping[str, LabelMeaning],
+    label_set: str,
+    rubric_digest: str,
+    labels_digest: str,
+) -> JudgeCalibration:
+    """A judge's grades of replies beside those that people gave, asked twice: as they stand, and set differently."""
+    found = judge.grade(exchanges)
+    again = judge.grade([Exchange(asked=one.asked, reply=_set_differently(one.reply)) for one in exchanges])
+    return JudgeCalibration(
+        judge=judge.name,
+        judge_digest=judge.digest,
+        checkpoint_id=judge.checkpoint_id,
+        label_set=label_set,
+        rubric_digest=rubric_digest,
+        labels_digest=labels_digest,
+        replies=len(exchanges),
+        consistency=proportion(sum(one == other for one, other in zip(found, again, strict=True)), len(found)),
         agreements=tuple(
-            agreement(label, meaning, mine=[label in seen for seen in found], theirs=[label in row.seen for row in rows])
-            for label, meaning in sorted(labels.labels.items())
-            if label in judge.labels
+            agreement(label, meaning, mine=[one.get(label, 0) for one in found], theirs=[one.get(label, 0) for one in given])
+            for label, meaning in sorted(meanings.items())
         ),
     )
 
 
 def calibrations(state: State, *, folder: Path = LABEL_SETS) -> tuple[JudgeCalibration, ...]:
-    """The calibration of every judge that has a label set, kept as records. The same judge and labels give the same record."""
+    """The calibration of every rule that has a label set, kept as records. The same judge and labels give the same record."""
     paths = label_sets(folder)
     found = tuple(calibrate(judge, paths[judge.name]) for judge in rules() if judge.name in paths)
     for calibration in found:
         state.registry.put(calibration)
     return found
-
-
-def agreement(label: str, meaning: LabelMeaning, *, mine: Sequence[bool], theirs: Sequence[bool]) -> Agreement:
-    """How a judge's verdicts on one label compare with a person's, and why they may not be relied on, if so."""
-    hits, positives, called = sum(a and b for a, b in zip(mine, theirs, strict=True)), sum(theirs), sum(mine)
-    kappa = cohens_kappa(mine, theirs)
-    recall = proportion(hits, positives) if positives else None
-    return Agreement(
-        label=label,
-        n=len(theirs),
-        positives=positives,
-        kappa=kappa,
-        precision=proportion(hits, called) if called else None,
-        recall=recall,
-        min_kappa=meaning.min_kappa,
-        min_recall=meaning.min_recall,
-        lapse=_lapse(meaning, kappa=kappa, recall=recall, rarer=min(positives, len(theirs) - positives)),
-    )
-
-
-def cohens_kappa(mine: Sequence[bool], theirs: Sequence[bool]) -> Estimate | None:
-    """Agreement beyond chance (Cohen 1960), BCa interval; ``None`` where a person saw the label nowhere, everywhere, or but for one.
-
-    Replies with the label and without it are drawn apart, since whoever wrote them chose how many there are. Half an imagined
-    disagreement is added to each where the lower end is drawn: no sample of perfect agreement has one (see ``confusion.py``).
-    """
-    import numpy as np
-
-    if not 2 <= sum(theirs) <= len(theirs) - 2:
-        return None
-    cells = np.array([[a and b, a and not b, b and not a, not (a or b)] for a, b in zip(mine, theirs, strict=True)], dtype=np.float64)
-    found = bootstrap(cells, _kappa, seed=_SEED, strata=theirs)
-    doubts = [[0.0, 0.0, 0.5, 0.0], [0.0, 0.5, 0.0, 0.0]]
-    doubted = bootstrap(np.vstack([cells, doubts]), _kappa, seed=_SEED, strata=[*theirs, True, False])
-    return estimate(found.value, min(found.low, doubted.low), found.high, n=found.n, method=f"{found.method}-plus-one")
-
-
-def _kappa(totals: Floats) -> Floats:
-    """Of (samples, cells): both, only the first, only the second, neither. 0 where chance alone would agree everywhere."""
-    import numpy as np
-
-    both, first, second, neither = totals.T
-    n = totals.sum(axis=1)
-    chance = ((both + first) * (both + second) + (second + neither) * (first + neither)) / n**2
-    return np.where(chance < 1, ((both + neither) / n - chance) / np.where(chance < 1, 1 - chance, 1), 0.0)
-
-
-def _lapse(meaning: LabelMeaning, *, kappa: Estimate | None, recall: Estimate | None, rarer: int) -> str | None:
-    if kappa is None or rarer < MIN_POSITIVES:
-        return f"people gave or withheld it {rarer} times, and {MIN_POSITIVES} are needed"
-    if kappa.value < meaning.min_kappa:
-        return f"kappa {kappa.value:.2f}, and {meaning.min_kappa:.2f} is needed"
-    if kappa.low <= 0:
-        return f"kappa may be {kappa.low:.2f}: no better than chance"
-    if recall is not None and meaning.min_recall is not None and recall.value < meaning.min_recall:
-        return f"recall {recall.value:.2f}, and {meaning.min_recall:.2f} is needed"
-    return None
 
 
 def _set_differently(reply: str) -> str:

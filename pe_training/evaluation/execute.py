@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,7 @@ from pe_training.evaluation.calibration import calibrations
 from pe_training.evaluation.contamination import contaminated, left_out, trained_on
 from pe_training.evaluation.generate import Conversation, Question, answer_all
 from pe_training.evaluation.identity import model_identity
-from pe_training.evaluation.judges import judged
+from pe_training.evaluation.judges import Judge, judged
 from pe_training.evaluation.measures import Replies, Scored
 from pe_training.evaluation.models import AskedModel, Asker, base_model, tuned_model
 from pe_training.evaluation.predictions import to_parquet
@@ -28,6 +28,7 @@ from pe_training.evaluation.record import EvaluationReport, JudgeCalibration, Su
 from pe_training.evaluation.request import decoding, evaluation_request
 from pe_training.evaluation.selection import part, select, suite_use
 from pe_training.evaluation.suites import Suite, load_suite, prompts
+from pe_training.evaluation.trained import calibrate_trained, mechanism_grades, trained_judges
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.storage.state import State
 from pe_training.training.feed import Feed
@@ -68,8 +69,11 @@ def execute(checkpoint: Checkpoint, manifest: ResolvedManifest, *, state: State,
             base = _answers(asked, model, book, manifest, feed=feed, who="base")
     feed.emit("phase", name="score", total=len(asked))
     training = _training_texts(manifest, state=state)
-    worth = () if spec.task == "text_classification" else calibrations(state)
-    scored = [_score(one, tuned[i], base and base[i], manifest, training=training, worth=worth) for i, one in enumerate(asked)]
+    with trained_judges(spec.evaluation.judges, state=state, on_progress=_telling(feed)) as judges:
+        worth = _worth(manifest, judges, state=state)
+        scored = [
+            _score(one, tuned[i], base and base[i], manifest, training=training, worth=worth, judges=judges) for i, one in enumerate(asked)
+        ]
     return build_report(
         checkpoint_id=checkpoint.id,
         line=checkpoint.line,
@@ -149,6 +153,20 @@ def _answers(
     return [list(islice(given, len(one.questions))) for one in asked]
 
 
+def _telling(feed: Feed) -> Callable[[str, int, int], None]:
+    return lambda judge, done, total: feed.emit("generate", title=judge, step=done, total=total)
+
+
+def _worth(manifest: ResolvedManifest, judges: Sequence[Judge], *, state: State) -> tuple[JudgeCalibration, ...]:
+    """What the word of everybody who judges replies is worth, as records: of the rules, then of those that speak in their place."""
+    if manifest.spec.task == "text_classification":
+        return ()
+    trained = tuple(calibrate_trained(judge, state=state) for judge in judges)
+    for calibration in trained:
+        state.registry.put(calibration)
+    return (*calibrations(state), *trained)
+
+
 def _score(
     asked: Asked,
     tuned: list[Any],
@@ -157,6 +175,7 @@ def _score(
     *,
     training: Sequence[str] | None,
     worth: Sequence[JudgeCalibration],
+    judges: Sequence[Judge],
 ) -> Scored:
     config, seed, examples = asked.suite.config, manifest.spec.seed, asked.examples
     if config.kind == "held_out":
@@ -167,8 +186,13 @@ def _score(
     if config.kind == "counterfactual":
         found = fairness.score_replies(examples, config=config, tuned=tuned, base=base, seed=seed)
     else:
-        of_kind = safety.score_replies if config.kind == "crisis" else therapeutic.score_replies
-        found = _with_leaks(asked, of_kind(examples, config=config, tuned=tuned, base=base), tuned, base, training=training)
+        if config.kind == "crisis":
+            found = safety.score_replies(examples, config=config, tuned=tuned, base=base)
+        else:
+            graded = mechanism_grades(asked.conversations, tuned, judges)
+            beside = None if base is None else mechanism_grades(asked.conversations, base, judges)
+            found = therapeutic.score_replies(examples, config=config, tuned=tuned, base=base, grades=(graded, beside))
+        found = _with_leaks(asked, found, tuned, base, training=training)
     return replace(found, metrics=tuple(judged(found.metrics, worth)))
 
 

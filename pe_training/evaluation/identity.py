@@ -12,10 +12,11 @@ from functools import cache
 from pathlib import Path
 
 from pe_training.core.ids import digest_file, digest_json
-from pe_training.manifests.record import ResolvedManifest
+from pe_training.manifests.record import BaseModelPin, ResolvedManifest
+from pe_training.manifests.schema import ModelRef
 from pe_training.training.identity import hardware_class, source_digests
 from pe_training.training.precision import Format
-from pe_training.training.record import Checkpoint
+from pe_training.training.record import Checkpoint, TrainingRun
 
 ANSWERING = ("decode.py", "models.py")  # of this room: what stands between a model and its answers
 LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "numpy")
@@ -31,13 +32,22 @@ class ModelIdentity:
 
 def model_identity(checkpoint: Checkpoint | None, manifest: ResolvedManifest, *, precision: Format) -> ModelIdentity:
     """Of a checkpoint's model, or of the manifest's base model where there is none."""
-    spec = manifest.spec
+    return _identity(checkpoint, manifest.base, manifest.spec.model, seed=manifest.spec.seed, precision=precision)
+
+
+def judge_identity(checkpoint: Checkpoint, run: TrainingRun, *, precision: Format) -> ModelIdentity:
+    """Of a trained judge, from the run that it comes from: the same as when its own evaluation asked it."""
+    model = ModelRef.model_validate(run.recipe["model"])
+    return _identity(checkpoint, checkpoint.base, model, seed=run.recipe["seed"], precision=precision)
+
+
+def _identity(checkpoint: Checkpoint | None, base: BaseModelPin, model: ModelRef, *, seed: int, precision: Format) -> ModelIdentity:
     subject = {
         "checkpoint": checkpoint.id if checkpoint else None,
-        "base": manifest.base.content(),
-        "seed": spec.seed if spec.model.base.startswith("scratch:") else None,  # what its random weights come from
+        "base": base.content(),
+        "seed": seed if model.base.startswith("scratch:") else None,  # what its random weights come from
         "precision": precision,
-        "quantization": spec.model.quantization.content() if spec.model.quantization else None,
+        "quantization": model.quantization.content() if model.quantization else None,
         "hardware": hardware_class().content(),
     }
     return ModelIdentity(subject=digest_json(subject), digest=digest_json(subject | {"code": answering_code()}))

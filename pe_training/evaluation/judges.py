@@ -6,14 +6,16 @@ agrees with them too little, every measure that rests on it is withheld: no valu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pe_training.core.ids import digest_file, digest_json
-from pe_training.evaluation import conduct, rubric
+from pe_training.evaluation import conduct, empathy, rubric
 from pe_training.evaluation.conduct import BOUNDARIES, HARMS
-from pe_training.evaluation.record import JudgeCalibration, Metric
+from pe_training.evaluation.generate import Conversation
+from pe_training.evaluation.record import Agreement, JudgeCalibration, Metric
+from pe_training.manifests.judges import MECHANISMS
 
 _STYLE = ("reflection", "acknowledges", "open_question", "advice", "boilerplate", "flattery", *HARMS)
 _RIGHT = ("crisis_response", *HARMS)
@@ -26,6 +28,7 @@ RESTS_ON: dict[str, tuple[str, ...]] = {
     "over_refusal_rate": ("refusal",), "boundary_violation_rate": BOUNDARIES,
     "therapeutic_score": _STYLE, "reflection_rate": ("reflection",), "open_question_rate": ("open_question",),
     "advice_rate": ("advice",), "boilerplate_rate": ("boilerplate",), "flattery_rate": ("flattery",),
+    **{f"{mechanism}_level": (mechanism,) for mechanism in MECHANISMS},
     "group_score": _FAIR, "largest_gap": _FAIR, "pair_difference": _FAIR, "worst_group": _FAIR, "flip_rate": ("crisis_response",),
 }  # fmt: skip
 _OF_KIND = {
@@ -38,31 +41,58 @@ COUNTED = frozenset({
 })  # fmt: skip
 
 
+Grades = Mapping[str, int]  # label -> how far it is seen: 0 or 1, or up to the highest grade that the label set names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """A reply, and the conversation that it answers (rules read the reply alone)."""
+
+    asked: Conversation = ()
+    reply: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Judge:
-    """Somebody or something that sees labels in a reply."""
+    """Somebody or something that sees labels in replies."""
 
     name: str
     labels: tuple[str, ...]
     digest: str  # of all that its verdicts follow from
-    sees: Callable[[str], frozenset[str]]
+    grade: Callable[[Sequence[Exchange]], list[Grades]]
+    checkpoint_id: str | None = None  # of one that was trained here
 
 
 def _sources(*names: str) -> str:
     return digest_json({name: digest_file(Path(__file__).parent / name) for name in names})
 
 
-def _seen_by_rubric(reply: str) -> frozenset[str]:
+def _by_rubric(reply: str) -> Grades:
     verdict = rubric.judge(reply)
-    return frozenset(label for label in rubric.JUDGED if getattr(verdict, label))
+    return {**{label: int(getattr(verdict, label)) for label in rubric.JUDGED}, **empathy.grades(reply, verdict)}
+
+
+def _by_conduct(reply: str) -> Grades:
+    seen = conduct.conduct(reply).seen
+    return {label: int(label in seen) for label in conduct.CONDUCT}
 
 
 def rules() -> tuple[Judge, ...]:
     """The two word lists: transparent, instant, and the same on every machine."""
     shared = ("conduct.py", "conduct_patterns.py", "rubric_patterns.py")
     return (
-        Judge(name=rubric.VERSION, labels=rubric.JUDGED, digest=_sources("rubric.py", *shared), sees=_seen_by_rubric),
-        Judge(name=conduct.VERSION, labels=conduct.CONDUCT, digest=_sources(*shared), sees=lambda reply: conduct.conduct(reply).seen),
+        Judge(
+            name=rubric.VERSION,
+            labels=(*rubric.JUDGED, *MECHANISMS),
+            digest=_sources("rubric.py", "empathy.py", *shared),
+            grade=lambda exchanges: [_by_rubric(one.reply) for one in exchanges],
+        ),
+        Judge(
+            name=conduct.VERSION,
+            labels=conduct.CONDUCT,
+            digest=_sources(*shared),
+            grade=lambda exchanges: [_by_conduct(one.reply) for one in exchanges],
+        ),
     )
 
 
@@ -76,10 +106,15 @@ def labels_behind(name: str, slice: str = "all") -> tuple[str, ...]:
     return _OF_KIND[value] if field == "kind" and name == "safety_score" else RESTS_ON[name]
 
 
+def speakers(calibrations: Sequence[JudgeCalibration]) -> dict[str, tuple[JudgeCalibration, Agreement]]:
+    """Who speaks for each label, and how far people agree with them: the later of two calibrations that know it."""
+    return {agreement.label: (found, agreement) for found in calibrations for agreement in found.agreements}
+
+
 def judged(metrics: Iterable[Metric], calibrations: Sequence[JudgeCalibration]) -> list[Metric]:
     """Measures of replies with the names of those who judged; without values where one of their labels may not be relied on."""
-    speaks = {agreement.label: calibration.judge for calibration in calibrations for agreement in calibration.agreements}
-    lapses = {agreement.label: agreement.lapse for calibration in calibrations for agreement in calibration.agreements}
+    speaks = {label: found.judge for label, (found, _) in speakers(calibrations).items()}
+    lapses = {label: agreement.lapse for label, (_, agreement) in speakers(calibrations).items()}
     found = []
     for metric in metrics:
         behind = labels_behind(metric.name, metric.slice)

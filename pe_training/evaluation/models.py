@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.evaluation.decode import Decoder
@@ -29,7 +29,7 @@ from pe_training.training.base import load_base, load_tokenizer
 from pe_training.training.batches import collate_dialogues
 from pe_training.training.logits import causal_loss
 from pe_training.training.precision import Format
-from pe_training.training.record import Checkpoint
+from pe_training.training.record import Checkpoint, TrainingRun
 from pe_training.training.tokens import Dialogue, encode_prompt, encode_text
 
 PROMPT_TOKENS = 1024
@@ -127,7 +127,8 @@ def tuned_model(
 
         def load() -> Any:
             folder = state.artifacts.checkout(checkpoint.files(), Path(name))
-            return _ready(_load_tuned(checkpoint, manifest, folder, state=state), manifest, precision=precision)
+            tuned = _load_tuned(checkpoint, manifest, folder, state=state)
+            return _ready(tuned, precision=precision, placed=bool(manifest.spec.model.quantization))
 
         yield AskedModel(load, asker, rows=manifest.spec.evaluation.batch_size)
 
@@ -139,7 +140,7 @@ def base_model(manifest: ResolvedManifest, asker: Asker, *, precision: Format, s
 
     def load() -> Any:
         base = load_base(spec.model, manifest.base, labels=None, seed=spec.seed, settings=state.settings)
-        return _ready(base, manifest, precision=precision)
+        return _ready(base, precision=precision, placed=bool(spec.model.quantization))
 
     yield AskedModel(load, asker, rows=spec.evaluation.batch_size)
 
@@ -156,9 +157,28 @@ def _load_tuned(checkpoint: Checkpoint, manifest: ResolvedManifest, folder: Path
     return adapted if spec.model.quantization else adapted.merge_and_unload()
 
 
-def _ready(model: Any, manifest: ResolvedManifest, *, precision: Format) -> Any:
-    """On the accelerator if there is one, without dropout."""
-    if not manifest.spec.model.quantization:
+@contextmanager
+def judge_model(checkpoint: Checkpoint, run: TrainingRun, *, precision: Format, state: State) -> Iterator[tuple[AskedModel, Asker]]:
+    """A classifier from its checkpoint alone, which holds its tokenizer, too; and what turns exchanges into questions for it."""
+    require_signed(checkpoint.id, checkpoint.files(), state=state)
+    h = run.recipe["hyperparameters"]
+    with tempfile.TemporaryDirectory() as name:
+        folder = state.artifacts.checkout(checkpoint.files(), Path(name))
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        asker = Asker(tokenizer, {}, h["max_length"], h.get("reads", "client"))
+
+        def load() -> Any:
+            auto = AutoModelForSequenceClassification
+            return _ready(
+                auto.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32), precision=precision
+            )
+
+        yield AskedModel(load, asker, rows=1), asker
+
+
+def _ready(model: Any, *, precision: Format, placed: bool = False) -> Any:
+    """On the accelerator if there is one, without dropout. ``placed``: a quantized model lies there already, in its own format."""
+    if not placed:
         model = model.to(device="cuda" if torch.cuda.is_available() else "cpu")
         model = model if precision == "32-true" else model.to(torch.bfloat16)
     return model.eval()

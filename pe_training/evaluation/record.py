@@ -56,33 +56,44 @@ class Metric(Growing):
     judge: Annotated[str | None, LATER] = None  # who saw in the replies what is counted here
 
 
-class Agreement(Frozen):
-    """How a judge's verdicts on one label compare with a person's. ``lapse``: why they may not be relied on, ``None`` where they may."""
+class Agreement(Growing):
+    """How a judge's verdicts on one label compare with a person's. ``lapse``: why they may not be relied on, ``None`` where they may.
+
+    A label is seen or not (grades 0 and 1), or has more grades. Precision and recall are of seeing it at all.
+    """
 
     label: str
+    grades: Annotated[int, LATER] = 1  # the highest one
     n: int
     positives: int  # replies in which the person saw it
-    kappa: Estimate | None = None  # None: a person saw it everywhere or nowhere
+    kappa: Estimate | None = None  # with more grades quadratically weighted. None: a person saw it everywhere or nowhere
     precision: Estimate | None = None
     recall: Estimate | None = None
+    rank_correlation: Annotated[Estimate | None, LATER] = None  # Spearman's, with more grades than two
+    macro_f1: Annotated[Estimate | None, LATER] = None  # over the grades that a person gave, with more than two
     min_kappa: float
     min_recall: float | None = None
     lapse: str | None = None
 
 
-class JudgeCalibration(Record):
+class JudgeCalibration(Record, Growing):
     """What a judge's word is worth: its agreement with people, bound to the judge, to what the labels mean and to the labelled replies."""
 
     kind: ClassVar[str] = "jc"
 
     judge: str
     judge_digest: str
+    checkpoint_id: Annotated[str | None, LATER] = None  # of a judge that was trained here
     label_set: str
     rubric_digest: str
     labels_digest: str
     replies: int
     consistency: Estimate  # share of replies that it judges alike when only blanks, line ends and apostrophes differ
     agreements: tuple[Agreement, ...]
+
+    def parents(self) -> dict[str, str]:
+        """The judge's own checkpoint, so that a recall of what it learnt from reaches what it said."""
+        return {"checkpoint": self.checkpoint_id} if self.checkpoint_id else {}
 
     def label(self) -> str:
         """The judge."""

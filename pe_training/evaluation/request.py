@@ -42,6 +42,7 @@ def evaluation_request(checkpoint: Checkpoint, manifest: ResolvedManifest) -> st
             "baseline": spec.evaluation.baseline,
             "decoding": decoding(manifest),
             "suites": manifest.suites,
+            "judges": spec.evaluation.judges,
             "max_examples": spec.evaluation.max_examples,
             "hardware": hardware_class().content(),
             "code": evaluation_code(),

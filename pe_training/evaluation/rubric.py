@@ -1,4 +1,4 @@
-"""``lexical-v2``: a transparent first judge of replies. Every verdict can be read off the patterns in ``rubric_patterns.py``.
+"""``lexical-v3``: a transparent first judge of replies. Every verdict can be read off the patterns in ``rubric_patterns.py``.
 
 It is lexical, so it sees wording and not meaning: it is fast, needs no model, is the same everywhere, and can be fooled. It is
 NOT calibrated against clinicians. Every report therefore carries its agreement with hand-labelled replies (``calibration.py``).
@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from pe_training.evaluation import rubric_patterns as patterns
 from pe_training.evaluation.conduct import Conduct, conduct, flatters, sentences
 
-VERSION = "lexical-v2"
+VERSION = "lexical-v3"
 LABELS = ("acknowledges", "asks_safety", "refers_to_help", "reflection", "open_question", "advice", "boilerplate")
 JUDGED = (*LABELS, "crisis_response")  # what the gates stand on; follows from two labels
 

@@ -1,4 +1,4 @@
-"""The word patterns behind ``lexical-v2``. They see one lower-cased sentence at a time. Changing one changes the judge's version."""
+"""The word patterns behind ``lexical-v3``. They see one lower-cased sentence at a time. Changing one changes the judge's version."""
 
 from __future__ import annotations
 

@@ -32,13 +32,13 @@ def pin_parent(spec: Manifest, base: BaseModelPin, *, state: State) -> str | Non
     asked = spec.model.parent
     if asked is None:
         return None
-    identifier = _holder(asked, state=state) if "@" in asked else state.registry.resolve(asked)
+    identifier = named_checkpoint(asked, where=WHERE, state=state)
     require_untainted(identifier, state=state, route="manifest")
-    checkpoint = _proved(identifier, state=state)
+    checkpoint = proved(identifier, state=state)
     require_signed(identifier, [Attachment(**file) for file in checkpoint["content_files"]], state=state)
     if kind_of(identifier) == IMPORTED:
         return _fitting_import(identifier, checkpoint, spec, base)
-    run = _proved(checkpoint["run_id"], state=state)
+    run = proved(checkpoint["run_id"], state=state)
     _require_same("task", checkpoint["task"], spec.model_task, identifier)
     _require_same("base model", checkpoint["base"], base.content(), identifier)
     before, after = run["recipe"]["model"], spec.content()["model"]
@@ -59,7 +59,10 @@ def _fitting_import(identifier: str, imported: dict[str, Any], spec: Manifest, b
     return identifier
 
 
-def _holder(asked: str, *, state: State) -> str:
+def named_checkpoint(asked: str, *, where: str, state: State) -> str:
+    """The id that an id or ``LINE@stage`` stands for now. Raises not_found with ``where``."""
+    if "@" not in asked:
+        return state.registry.resolve(asked)
     line, _, stage = asked.partition("@")
     s = t.stages.c
     with state.registry.reading() as connection:
@@ -68,13 +71,13 @@ def _holder(asked: str, *, state: State) -> str:
         }
         lines = [str(name) for name in connection.execute(sa.select(s.line).distinct()).scalars()]
     if not held:
-        raise PeError(Kind.NOT_FOUND, f"no stage of {line!r} holds a checkpoint", where=WHERE, hint=suggest(line, lines))
+        raise PeError(Kind.NOT_FOUND, f"no stage of {line!r} holds a checkpoint", where=where, hint=suggest(line, lines))
     if stage not in held:
-        raise PeError(Kind.NOT_FOUND, f"nothing holds {stage!r} of {line}", where=WHERE, hint=suggest(stage, held))
+        raise PeError(Kind.NOT_FOUND, f"nothing holds {stage!r} of {line}", where=where, hint=suggest(stage, held))
     return held[stage]
 
 
-def _proved(identifier: str, *, state: State) -> dict[str, Any]:
+def proved(identifier: str, *, state: State) -> dict[str, Any]:
     """The content of a record, which its id must follow from."""
     body: dict[str, Any] = json.loads(state.registry.body(identifier))
     if make_id(kind_of(identifier), body) != identifier:

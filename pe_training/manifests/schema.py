@@ -13,6 +13,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="l
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Task = Literal["causal_lm", "text_classification", "preference"]
 SUITES = ("accuracy", "safety", "fairness", "therapeutic")
+CHECKPOINT = r"^(ck_[0-9a-f]+|[a-z0-9][a-z0-9-]{0,62}@[a-z]+)$"  # by id, or by the stage that it holds
 SuiteName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
 
@@ -156,6 +157,10 @@ class Evaluation(Growing):
     )
     max_new_tokens: int = Field(default=48, ge=1, le=1024)
     batch_size: int = Field(default=16, ge=1)
+    judges: Annotated[list[Annotated[str, Field(pattern=CHECKPOINT)]], LATER] = Field(
+        default=[],
+        description="classifiers trained here that judge replies in the place of rules, each for its label: ck_ id or LINE@stage",
+    )
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -248,6 +253,8 @@ class Manifest(Growing):
             raise ValueError("a classifier has no base model to compare with: set evaluation.baseline to none")
         if classifies and self.model.adapter:
             raise ValueError("a classifier trains every weight: leave model.adapter out")
+        if classifies and self.evaluation.judges:
+            raise ValueError("a classifier gives no replies to judge: leave evaluation.judges out")
         if classifies and "therapeutic" in self.evaluation.suites:
             raise ValueError("a classifier gives no replies: leave 'therapeutic' out of evaluation.suites")
         return self

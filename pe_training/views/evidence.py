@@ -23,7 +23,7 @@ class Answer:
     """What one model said to a prompt. ``seen``: what the judge found, by name. No reply is ``None`` or empty."""
 
     text: str | None
-    seen: tuple[tuple[str, bool | float], ...]
+    seen: tuple[tuple[str, bool | int | float], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,5 +63,5 @@ def sample_of(row: Mapping[str, Any], messages: Messages) -> Sample:
 def _answer(row: Mapping[str, Any], who: str) -> Answer:
     said = row.get(f"{who}_reply", row.get(f"{who}_label"))
     own = {name.removeprefix(f"{who}_"): value for name, value in row.items() if name.startswith(f"{who}_")}
-    seen = tuple((name, value) for name, value in sorted(own.items()) if isinstance(value, bool | float))
+    seen = tuple((name, value) for name, value in sorted(own.items()) if isinstance(value, bool | int | float))
     return Answer(text=None if said is None else str(said), seen=seen)

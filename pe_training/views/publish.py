@@ -45,6 +45,16 @@ def publish(decision: PromotionDecision, *, state: State) -> Path:
     return path
 
 
+def publish_card(decision: PromotionDecision, *, state: State) -> Path:
+    """The model card of the decision's checkpoint, beside the page. It follows from the records, so it is written anew each time."""
+    from pe_training.views.model_card import model_card
+
+    text = model_card(evidence_of(decision, state=state)).encode()
+    path = state.settings.report_page(decision.id).with_suffix(".md")
+    write_durably(path, lambda file: file.write(text))
+    return path
+
+
 def publish_release(digest: str, *, state: State) -> Path:
     """The data page of a release's newest judgement, under PE_HOME, named by the dataset version or the release. Raises not_found."""
     known = find_release(state, digest)

@@ -34,7 +34,13 @@ def test_counselling_dialogues_go_from_release_to_decision(tmp_path: Path) -> No
     assert (refused["name"], refused["note"].partition(":")[0]) == ("personal_data", "phone")  # some answers are signed with a number
     rows = _without(rows, {problem["where"] for problem in refused["examples"]})
     build_release(tmp_path / "releases" / "counsel" / "v1.0.0", rows, name="counsel", version="v1.0.0")
-    manifest = smoke_with(tmp_path, ("name: sample-dialogues", "name: counsel"), ("max_length: 768", "max_length: 1536"), *BRIEF)
+    manifest = smoke_with(
+        tmp_path,
+        ("name: sample-dialogues", "name: counsel"),
+        ("max_length: 768", "max_length: 1536"),
+        ("max_steps: 30", "max_steps: 12"),
+        *BRIEF,
+    )
     result = pe("run", manifest, "--json", home=tmp_path / "home", PE_RELEASES=str(tmp_path / "releases"))
     assert result.code == 0, result.stderr
     assert result.json["verdict"] == "pass"

@@ -12,7 +12,7 @@ import pytest
 from pe_training.core.config import parse_config
 from pe_training.manifests.schema import Manifest
 from pe_training.training.reproduction import reproductions
-from pe_training_tests.e2e.chain import SMOKE, pe, smoke_with
+from pe_training_tests.e2e.chain import BRIEF, SMOKE, pe, smoke_with
 from pe_training_tests.storage.test_signatures import key_pair
 from pe_training_tests.training.runs import prepare_run, register_run
 
@@ -36,7 +36,8 @@ def test_nothing_loads_a_model_before_somebody_vouches_for_it(ready_home: Path, 
     trusting = {"PE_TRUSTED_KEYS": str(public)}
     signing = trusting | {"PE_SIGNING_KEY": str(secret)}
 
-    waiting = pe("run", SMOKE, "--json", home=home, **trusting)
+    manifest = smoke_with(tmp_path, *BRIEF)
+    waiting = pe("run", manifest, "--json", home=home, **trusting)
     assert waiting.code == 1
     error = waiting.json["error"]
     assert error["kind"] == "refused"
@@ -54,7 +55,7 @@ def test_nothing_loads_a_model_before_somebody_vouches_for_it(ready_home: Path, 
     assert "model.safetensors" in made["files"]
     assert pe("verify", checkpoint, home=home, **trusting).code == 0
 
-    done = pe("run", SMOKE, "--json", home=home, **trusting)
+    done = pe("run", manifest, "--json", home=home, **trusting)
     assert done.json["checkpoint"] == checkpoint
     assert pe("verify", home=home, **trusting).code == 0
 

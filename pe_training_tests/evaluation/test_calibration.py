@@ -12,17 +12,7 @@ from rich.console import Console
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.evaluation import conduct, rubric
-from pe_training.evaluation.calibration import (
-    LABEL_SETS,
-    MIN_POSITIVES,
-    LabelMeaning,
-    agreement,
-    calibrate,
-    calibrations,
-    cohens_kappa,
-    label_sets,
-    read_labelled,
-)
+from pe_training.evaluation.calibration import LABEL_SETS, calibrate, calibrations, label_sets, read_labelled
 from pe_training.evaluation.judges import COUNTED, RESTS_ON, Judge, judged, labels_behind, rules
 from pe_training.evaluation.record import JudgeCalibration, Metric
 from pe_training.lineage.verify import verify_all
@@ -42,8 +32,8 @@ DOCUMENTED = {
     "refusal": (1.0, 1.0), "flattery": (1.0, 0.83), "claims_credentials": (0.86, 1.0), "romance": (1.0, 1.0), "diagnosis": (1.0, 0.83),
     "medication_advice": (1.0, 0.83), "secrecy": (0.86, 1.0), "method": (0.86, 0.86), "insult": (1.0, 0.57), "dismissal": (1.0, 0.86),
     "blame": (1.0, 0.86), "encourages_self_harm": (1.0, 0.86), "encourages_violence": (1.0, 1.0),
+    "emotional_reaction": (0.89, 0.93), "interpretation": (0.74, 0.85), "exploration": (1.0, 1.0),
 }  # fmt: skip
-EASY = LabelMeaning(means="anything", min_kappa=0.4)
 
 
 def rule(name: str) -> Judge:
@@ -74,50 +64,23 @@ def test_every_label_of_every_judge_is_compared_with_people_and_may_be_relied_on
         assert found.consistency.value == 1.0
 
 
-def test_kappa_is_that_of_the_textbook() -> None:
-    mine = [True] * 20 + [True] * 5 + [False] * 10 + [False] * 15  # Cohen's own kind of table: 35 of 50 agree, chance .5
-    theirs = [True] * 20 + [False] * 5 + [True] * 10 + [False] * 15
-    found = cohens_kappa(mine, theirs)
-    assert found is not None
-    assert found.value == pytest.approx(0.4)
-    assert 0.05 < found.low < 0.2  # the large-sample interval is .15 to .65
-    assert 0.6 < found.high < 0.7
-    perfect = cohens_kappa(theirs, theirs)
-    assert perfect is not None
-    assert (perfect.value, perfect.high) == (1.0, 1.0)
-    assert perfect.low < 1.0  # thirty replies without an error do not show that there is none
-
-
-@pytest.mark.parametrize(("mine", "theirs", "lapse"), [
-    ([True] * 30, [True] * 30, "people gave or withheld it 0 times"),
-    ([True] * 4 + [False] * 26, [True] * 4 + [False] * 26, f"it 4 times, and {MIN_POSITIVES} are needed"),
-    ([True, False] * 15, [True] * 15 + [False] * 15, "kappa 0.07, and 0.40 is needed"),
-    ([False] * 30, [True] * 6 + [False] * 24, "kappa 0.00, and 0.40 is needed"),
-    ([True] * 4 + [False] * 26, [True] * 8 + [False] * 22, "recall 0.50, and 0.70 is needed"),
-])  # fmt: skip
-def test_a_label_that_people_do_not_agree_on_lapses_with_its_reason(mine: list[bool], theirs: list[bool], lapse: str) -> None:
-    found = agreement("x", LabelMeaning(means="anything", min_kappa=0.4, min_recall=0.7), mine=mine, theirs=theirs)
-    assert found.lapse
-    assert lapse in found.lapse
-
-
 def test_another_judge_meaning_or_reply_is_another_calibration(tmp_path: Path) -> None:
     path = LABEL_SETS / "replies.yaml"
-    first = calibrate(rule("lexical-v2"), path)
-    assert calibrate(rule("lexical-v2"), path).id == first.id
-    ids = {first.id, calibrate(replace(rule("lexical-v2"), digest="sha256:" + "0" * 64), path).id}
+    first = calibrate(rule("lexical-v3"), path)
+    assert calibrate(rule("lexical-v3"), path).id == first.id
+    ids = {first.id, calibrate(replace(rule("lexical-v3"), digest="sha256:" + "0" * 64), path).id}
     for name, before, after in (("replies.yaml", "as a statement", "as a question"), ("replies.jsonl", "worn through", "worn out")):
         for file in ("replies.yaml", "replies.jsonl"):
             (tmp_path / file).write_text((LABEL_SETS / file).read_text())
         text = (tmp_path / name).read_text()
         assert before in text
         (tmp_path / name).write_text(text.replace(before, after))
-        ids.add(calibrate(rule("lexical-v2"), tmp_path / "replies.yaml").id)
+        ids.add(calibrate(rule("lexical-v3"), tmp_path / "replies.yaml").id)
     assert len(ids) == 4
 
 
 def test_a_judge_that_contradicts_itself_over_blanks_is_shown_to() -> None:
-    fickle = replace(rule("conduct-v1"), sees=lambda reply: frozenset({"refusal"} if "  " in reply else ()))
+    fickle = replace(rule("conduct-v1"), grade=lambda exchanges: [{"refusal": int("  " in one.reply)} for one in exchanges])
     assert calibrate(fickle, LABEL_SETS / "conduct.yaml").consistency.value == 0.0
 
 
@@ -160,7 +123,7 @@ def labels_behind_or_none(metric: str) -> tuple[str, ...]:
 
 def test_a_label_that_nobody_was_compared_on_measures_nothing() -> None:
     metric = Metric(suite="safety", name="method_rate", unit="proportion", better="lower", tuned=None, note="x")
-    (found,) = judged([metric], [worth("lexical-v2")])
+    (found,) = judged([metric], [worth("lexical-v3")])
     assert found.note == "not measured: method was never compared with people"
 
 
@@ -169,6 +132,8 @@ def test_a_label_that_nobody_was_compared_on_measures_nothing() -> None:
     ("replies.jsonl", "reply-002", "reply-two", "replies.jsonl:2"),
     ("replies.yaml", "min_kappa: 0.4", "min_kappa: 4", "replies.yaml"),
     ("replies.yaml", "min_recall", "minimal_recall", "replies.yaml"),
+    ("replies.jsonl", '"interpretation": 2, ', "", "replies.jsonl:1"),
+    ("replies.jsonl", '"exploration": 2', '"exploration": 3', "replies.jsonl:1"),
 ])  # fmt: skip
 def test_a_slip_in_a_label_set_is_refused_with_its_place(name: str, before: str, after: str, place: str, tmp_path: Path) -> None:
     for file in ("replies.yaml", "replies.jsonl"):
@@ -181,7 +146,7 @@ def test_a_slip_in_a_label_set_is_refused_with_its_place(name: str, before: str,
 
 
 def test_both_label_sets_are_named_by_their_judge() -> None:
-    assert label_sets() == {"lexical-v2": LABEL_SETS / "replies.yaml", "conduct-v1": LABEL_SETS / "conduct.yaml"}
+    assert label_sets() == {"lexical-v3": LABEL_SETS / "replies.yaml", "conduct-v1": LABEL_SETS / "conduct.yaml"}
 
 
 def test_the_terminal_shows_what_may_not_be_relied_on_first() -> None:

@@ -73,8 +73,9 @@ def test_the_question_changes_with_everything_that_can_change_an_answer_and_with
         ask(manifest(batch_size=2)),
         ask(manifest(baseline="none")),
         ask(manifest(max_examples={"safety": 5})),
+        ask(manifest(judges=["ck_" + "1" * 32])),
     ]
-    assert len({first, *others}) == 7
+    assert len({first, *others}) == 8
     other_policy = manifest().model_copy(update={"policy": "sha256:8"})
     assert ask(other_policy) == first
     assert decoding(manifest(max_new_tokens=12)) == {"method": "greedy", "max_new_tokens": 12, "batch_size": 16}
@@ -106,8 +107,8 @@ def test_equal_evidence_in_any_order_is_an_equal_report() -> None:
     names = [(m.name, m.slice) for m in report(1).metrics if m.suite == "safety"]
     assert names == [("a", "all"), ("b", "all"), ("b", "k=1"), ("b", "k=2")]
     judged = [m for m in report(1).metrics if m.suite == "judge"]
-    assert len(judged) == 3 * 21
-    assert report(1).judge == "conduct-v1, lexical-v2"
+    assert len(judged) == 3 * 24 + 2 * 3  # graded labels have a rank correlation and macro-F1, too
+    assert report(1).judge == "conduct-v1, lexical-v3"
     assert EvaluationReport.from_json(report(1).to_json()) == report(1)
     with pytest.raises(AssertionError):
         build_report(

@@ -1,0 +1,97 @@
+"""Judges that were trained here: classifiers of exchanges that grade replies in the place of rules, as far as people agree with them.
+
+A judge is compared with people on the test split of the dataset that it learnt from, which acceptance kept apart from its training rows.
+Its answers are kept like those of any model, so that it is asked about a reply once, whatever report counts the grade.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from pe_training.core.errors import Kind, PeError
+from pe_training.core.ids import digest_file, short
+from pe_training.datasets.read import read_rows
+from pe_training.datasets.record import DatasetVersion
+from pe_training.evaluation import empathy
+from pe_training.evaluation.answers import AnswerBook
+from pe_training.evaluation.calibration import compare, meanings
+from pe_training.evaluation.generate import Conversation, answer_all
+from pe_training.evaluation.identity import judge_identity
+from pe_training.evaluation.judges import Exchange, Grades, Judge
+from pe_training.evaluation.measures import Replies
+from pe_training.evaluation.models import judge_model
+from pe_training.evaluation.probability_scores import label_of
+from pe_training.evaluation.record import JudgeCalibration
+from pe_training.storage.state import State
+from pe_training.training.precision import number_format
+from pe_training.training.record import Checkpoint, TrainingRun
+
+_AT_ONCE = 32  # answers that one file keeps
+Progress = Callable[[str, int, int], None]  # judge, done, total
+
+
+@contextmanager
+def trained_judges(identifiers: Sequence[str], *, state: State, on_progress: Progress | None = None) -> Iterator[tuple[Judge, ...]]:
+    """The judges of these checkpoints. Weights are loaded when the first exchange needs them."""
+    with ExitStack() as stack:
+        yield tuple(stack.enter_context(_judge(identifier, state=state, on_progress=on_progress)) for identifier in identifiers)
+
+
+@contextmanager
+def _judge(identifier: str, *, state: State, on_progress: Progress | None) -> Iterator[Judge]:
+    checkpoint = state.registry.get(identifier, Checkpoint)
+    run = state.registry.get(checkpoint.run_id, TrainingRun)
+    precision = number_format(run.recipe["precision"], hardware=run.hardware)
+    name, label = f"{checkpoint.line} {short(checkpoint.id)}", run.recipe["hyperparameters"]["label"]
+    with judge_model(checkpoint, run, precision=precision, state=state) as (model, asker):
+        book = AnswerBook(judge_identity(checkpoint, run, precision=precision), state)
+
+        def tell(done: int, total: int) -> None:
+            if on_progress:
+                on_progress(name, done, total)
+
+        def grade(exchanges: Sequence[Exchange]) -> list[Grades]:
+            questions = [asker.label([*one.asked, {"role": "assistant", "content": one.reply}]) for one in exchanges]
+            given = answer_all(questions, model=model, book=book, batch_size=_AT_ONCE, on_progress=tell)
+            return [{label: int(label_of(probabilities))} for probabilities in given]
+
+        yield Judge(name=name, labels=(label,), digest=checkpoint.id, grade=grade, checkpoint_id=checkpoint.id)
+
+
+def calibrate_trained(judge: Judge, *, state: State) -> JudgeCalibration:
+    """Compare a trained judge with the people who labelled the test split of its dataset. Raises input where the classes are no grades."""
+    assert judge.checkpoint_id is not None
+    checkpoint = state.registry.get(judge.checkpoint_id, Checkpoint)
+    dataset = state.registry.get(state.registry.get(checkpoint.run_id, TrainingRun).dataset_id, DatasetVersion)
+    (label,) = judge.labels
+    meaning, file = meanings()[label]
+    rows = read_rows(dataset, "test", state=state)
+    given = [str(row.labels[label]) for row in rows]
+    if stray := sorted(set(given) - set(map(str, range(meaning.grades + 1)))):
+        message = f"{dataset.name} has the class {stray[0]!r}, and {label} is graded 0 to {meaning.grades}"
+        raise PeError(
+            Kind.INPUT, message, where="evaluation.judges", hint=f"name a judge whose classes are grades as {file.name} means them"
+        )
+    return compare(
+        judge,
+        [Exchange(asked=row.messages[:-1], reply=row.messages[-1]["content"]) for row in rows],
+        [{label: int(grade)} for grade in given],
+        meanings={label: meaning},
+        label_set=f"{dataset.name}, test split",
+        rubric_digest=digest_file(file),
+        labels_digest=dataset.id,
+    )
+
+
+def mechanism_grades(conversations: Sequence[Conversation], replies: Replies, judges: Sequence[Judge]) -> list[Grades | None]:
+    """Grades of every reply by the rules, and by each trained judge in their place; of a missing reply ``None``.
+
+    An empty reply is not put to a model: it has no grade above 0, by whoever judges.
+    """
+    found: list[dict[str, int] | None] = [None if reply is None else dict(empathy.grades(reply)) for reply in replies]
+    said = [i for i, reply in enumerate(replies) if reply and reply.strip()]
+    for judge in judges:
+        for i, grades in zip(said, judge.grade([Exchange(asked=conversations[i], reply=replies[i] or "") for i in said]), strict=True):
+            found[i] = {**(found[i] or {}), **grades}
+    return list(found)

@@ -1,0 +1,52 @@
+"""The trained judges that an evaluation asks, named by id or by the stage they hold, pinned by id before anything runs.
+
+A judge is a classifier of exchanges that was trained here on one of :data:`MECHANISMS`. Anything else would be asked a question that it
+never learnt, hours after the money for the training was spent: it is refused when the manifest is resolved.
+"""
+
+from __future__ import annotations
+
+from pe_training.core.errors import Kind, PeError
+from pe_training.core.ids import kind_of, short
+from pe_training.core.records import Attachment
+from pe_training.datasets.gate import require_untainted
+from pe_training.manifests.parent import named_checkpoint, proved
+from pe_training.manifests.schema import Manifest
+from pe_training.storage.signatures import require_signed
+from pe_training.storage.state import State
+
+WHERE = "evaluation.judges"
+MECHANISMS = ("emotional_reaction", "interpretation", "exploration")  # labels that a trained judge may speak for
+
+
+def pin_judges(spec: Manifest, *, state: State) -> list[str]:
+    """The checkpoints that ``spec.evaluation.judges`` names, in its order. Raises not_found, refused (recalled, unsigned), input."""
+    speakers: dict[str, str] = {}
+    for asked in spec.evaluation.judges:
+        identifier = named_checkpoint(asked, where=WHERE, state=state)
+        label = _label(identifier, state=state)
+        if label in speakers:
+            message = f"{short(speakers[label])} and {short(identifier)} both judge {label!r}"
+            raise PeError(Kind.INPUT, message, where=WHERE, hint="name one of them")
+        speakers[label] = identifier
+    return list(speakers.values())
+
+
+def _label(identifier: str, *, state: State) -> str:
+    """What a judge judges, once it has been seen to be one that may be asked."""
+    require_untainted(identifier, state=state, route="manifest")
+    if kind_of(identifier) != "ck":
+        raise _no_judge(identifier, "is no checkpoint")
+    checkpoint = proved(identifier, state=state)
+    require_signed(identifier, [Attachment(**file) for file in checkpoint["content_files"]], state=state)
+    learnt = proved(checkpoint["run_id"], state=state)["recipe"]["hyperparameters"]
+    if checkpoint["task"] != "text_classification" or learnt.get("reads") != "exchange":
+        raise _no_judge(identifier, "is no classifier of exchanges")
+    if learnt["label"] not in MECHANISMS:
+        raise _no_judge(identifier, f"learnt {learnt['label']!r}, which no suite asks about")
+    return str(learnt["label"])
+
+
+def _no_judge(identifier: str, why: str) -> PeError:
+    hint = f"a judge has task text_classification, hyperparameters.reads exchange, and one of these labels: {', '.join(MECHANISMS)}"
+    return PeError(Kind.INPUT, f"{short(identifier)} {why}", where=WHERE, hint=hint)
