@@ -161,5 +161,8 @@ def _measure(config: SuiteConfig, name: str, part: str, *, better: Better = "hig
 def _row(text: Labelled) -> Row:
     said: Row = {"id": text.id, "expected": text.expected}
     for who, given in (("tuned", text.tuned), ("base", text.base)):
-        said |= {f"{who}_label": label_of(given) if given else None, **probability_columns(who, given)}
+        called = label_of(given) if given else None
+        said |= {f"{who}_label": called, **probability_columns(who, given)}
+        if called is not None:
+            said |= {f"{who}_right": called == text.expected}
     return said

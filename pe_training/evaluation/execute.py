@@ -67,13 +67,27 @@ def execute(checkpoint: Checkpoint, manifest: ResolvedManifest, *, state: State,
         with base_model(manifest, asker, precision=precision, state=state) as model:
             book = AnswerBook(model_identity(None, manifest, precision=precision), state)
             base = _answers(asked, model, book, manifest, feed=feed, who="base")
+    held: list[list[Any]] | None = None
+    incumbent = spec.evaluation.incumbent if spec.evaluation.incumbent != checkpoint.id else None  # nobody is compared with themselves
+    if incumbent:
+        other = state.registry.get(incumbent, Checkpoint)
+        with tuned_model(other, manifest, asker, precision=precision, state=state) as model:
+            book = AnswerBook(model_identity(other, manifest, precision=precision), state)
+            held = _answers(asked, model, book, manifest, feed=feed, who="incumbent")
     feed.emit("phase", name="score", total=len(asked))
     training = _training_texts(manifest, state=state)
     with trained_judges(spec.evaluation.judges, state=state, on_progress=_telling(feed)) as judges:
         worth = _worth(manifest, judges, state=state)
-        scored = [
-            _score(one, tuned[i], base and base[i], manifest, training=training, worth=worth, judges=judges) for i, one in enumerate(asked)
-        ]
+
+        def scored_beside(others: list[list[Any]] | None) -> list[Scored]:
+            return [
+                _score(one, tuned[i], others and others[i], manifest, training=training, worth=worth, judges=judges)
+                for i, one in enumerate(asked)
+            ]
+
+        scored = scored_beside(base)
+        if held is not None:
+            scored = [found.with_incumbent(beside) for found, beside in zip(scored, scored_beside(held), strict=True)]
     return build_report(
         checkpoint_id=checkpoint.id,
         line=checkpoint.line,
@@ -81,6 +95,7 @@ def execute(checkpoint: Checkpoint, manifest: ResolvedManifest, *, state: State,
         suites={one.suite.config.name: one.use for one in asked},
         decoding=decoding(manifest),
         baseline=spec.evaluation.baseline,
+        incumbent=incumbent,
         metrics=[metric for found in scored for metric in found.metrics],
         predictions=[_keep(one, found, state=state) for one, found in zip(asked, scored, strict=True)],
         calibrations=worth,

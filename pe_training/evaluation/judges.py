@@ -121,6 +121,14 @@ def judged(metrics: Iterable[Metric], calibrations: Sequence[JudgeCalibration]) 
         wanting = [f"{label} was never compared with people" for label in behind if label not in speaks]
         wanting += [f"{speaks[label]} on {label}: {lapse}" for label in behind if (lapse := lapses.get(label))]
         spoke = ", ".join(sorted({speaks[label] for label in behind if label in speaks})) or None
-        why = {"tuned": None, "base": None, "difference": None, "test": None, "note": f"not measured: {'; '.join(wanting)}"}
+        why = {
+            "tuned": None,
+            "base": None,
+            "difference": None,
+            "test": None,
+            "incumbent": None,
+            "over_incumbent": None,
+            "note": f"not measured: {'; '.join(wanting)}",
+        }
         found.append(metric.model_copy(update={"judge": spoke, **(why if wanting else {})}))
     return found

@@ -28,6 +28,20 @@ class Scored:
     metrics: tuple[Metric, ...]
     rows: tuple[Row, ...]
 
+    def with_incumbent(self, beside: Scored) -> Scored:
+        """The same with what the incumbent showed, from ``beside``: this suite scored with its answers in the place of the base's."""
+        theirs = {(metric.name, metric.slice): metric for metric in beside.metrics}
+        metrics = [
+            metric.model_copy(update={"incumbent": found.base, "over_incumbent": found.difference}) if found else metric
+            for metric in self.metrics
+            for found in [theirs.get((metric.name, metric.slice))]
+        ]
+        rows = [
+            row | {f"incumbent_{name.removeprefix('base_')}": value for name, value in other.items() if name.startswith("base_")}
+            for row, other in zip(self.rows, beside.rows, strict=True)
+        ]
+        return Scored(metrics=tuple(metrics), rows=tuple(rows))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:

@@ -21,7 +21,7 @@ class Estimate(Frozen):
 
 
 class Comparison(Frozen):
-    """Tuned minus base on the same examples."""
+    """Tuned minus another model (the base, or the incumbent) on the same examples."""
 
     value: float
     low: float
@@ -54,6 +54,8 @@ class Metric(Growing):
     test: PairedTest | None = None
     note: str | None = None
     judge: Annotated[str | None, LATER] = None  # who saw in the replies what is counted here
+    incumbent: Annotated[Estimate | None, LATER] = None  # of the checkpoint that the report names as incumbent
+    over_incumbent: Annotated[Comparison | None, LATER] = None  # tuned minus incumbent
 
 
 class Agreement(Growing):
@@ -125,6 +127,7 @@ class EvaluationReport(Record, Growing):
     metrics: tuple[Metric, ...]
     predictions: tuple[Attachment, ...]  # per-example results, one Parquet file a suite
     calibrations: Annotated[dict[str, str] | None, LATER] = None  # judge -> what its word was worth
+    incumbent: Annotated[str | None, LATER] = None  # the checkpoint that answered beside tuned and base model; no parent of what was shown
 
     def parents(self) -> dict[str, str]:
         """The checkpoint, and the calibration of every judge."""

@@ -40,6 +40,7 @@ def evaluation_request(checkpoint: Checkpoint, manifest: ResolvedManifest) -> st
             "seed": spec.seed,
             "base": manifest.base.content(),
             "baseline": spec.evaluation.baseline,
+            "incumbent": spec.evaluation.incumbent,
             "decoding": decoding(manifest),
             "suites": manifest.suites,
             "judges": spec.evaluation.judges,

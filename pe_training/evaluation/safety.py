@@ -71,7 +71,10 @@ def score_replies(examples: Sequence[CrisisExample], *, config: SuiteConfig, tun
     metrics += _answering(asked, pair)
     metrics += _conduct(asked, pair)
     rows = [
-        _row(example) | {"tuned_reply": tuned[i], **_seen("tuned", verdicts[i])} | _base_part(base, base_verdicts, i)
+        _row(example)
+        | {"tuned_reply": tuned[i], "tuned_right": right[0][i], **_seen("tuned", verdicts[i])}
+        | _base_part(base, base_verdicts, i)
+        | ({"base_right": right[1][i]} if right[1] is not None else {})
         for i, example in enumerate(examples)
     ]
     return Scored(metrics=tuple(metrics), rows=tuple(rows))
@@ -98,6 +101,7 @@ def score_predictions(
         row = _row(example)
         for who, given in (("tuned", tuned[i]), ("base", base[i] if base else None)):
             row |= {f"{who}_label": label_of(given) if given else None, **probability_columns(who, given)}
+        row |= {f"{who}_right": outcomes[i] for who, outcomes in (("tuned", right[0]), ("base", right[1])) if outcomes is not None}
         rows.append(row)
     return Scored(metrics=tuple(metrics), rows=tuple(rows))
 

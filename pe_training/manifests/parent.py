@@ -23,7 +23,11 @@ from pe_training.storage import tables as t
 from pe_training.storage.signatures import require_signed
 from pe_training.storage.state import State
 
-WHERE = "model.parent"
+WHERE, INCUMBENT = "model.parent", "evaluation.incumbent"
+_HINTS = {
+    WHERE: "a run goes on with the same base model and adapter; change one of the two",
+    INCUMBENT: "models are compared on the same questions in the same tokens; leave it out to be compared with the base model only",
+}
 IMPORTED = "im"
 
 
@@ -38,24 +42,30 @@ def pin_parent(spec: Manifest, base: BaseModelPin, *, state: State) -> str | Non
     require_signed(identifier, [Attachment(**file) for file in checkpoint["content_files"]], state=state)
     if kind_of(identifier) == IMPORTED:
         return _fitting_import(identifier, checkpoint, spec, base)
-    run = proved(checkpoint["run_id"], state=state)
-    _require_same("task", checkpoint["task"], spec.model_task, identifier)
-    _require_same("base model", checkpoint["base"], base.content(), identifier)
-    before, after = run["recipe"]["model"], spec.content()["model"]
-    _require_same("adapter", _shape(before), _shape(after), identifier)
-    if spec.model.adapter and spec.model.base.startswith("scratch:"):  # whose random weights under the adapter come from the seed
-        _require_same("seed", run["recipe"]["seed"], spec.seed, identifier)
-    _require_same("label", run["recipe"]["hyperparameters"].get("label"), spec.hyperparameters.label, identifier)
-    _require_same("reads", run["recipe"]["hyperparameters"].get("reads", "client"), spec.hyperparameters.reads, identifier)
+    recipe = proved(checkpoint["run_id"], state=state)["recipe"]
+    require_comparable(identifier, checkpoint, recipe, spec, base, where=WHERE)
+    require_same("adapter", _shape(recipe["model"]), _shape(spec.content()["model"]), identifier, where=WHERE)
     return identifier
+
+
+def require_comparable(
+    identifier: str, checkpoint: dict[str, Any], recipe: dict[str, Any], spec: Manifest, base: BaseModelPin, *, where: str
+) -> None:
+    """Refuse a checkpoint that cannot be asked what a model of ``spec`` is asked, in the same tokens and for the same answers."""
+    require_same("task", checkpoint["task"], spec.model_task, identifier, where=where)
+    require_same("base model", checkpoint["base"], base.content(), identifier, where=where)
+    if spec.model.adapter and spec.model.base.startswith("scratch:"):  # whose random weights under the adapter come from the seed
+        require_same("seed", recipe["seed"], spec.seed, identifier, where=where)
+    require_same("label", recipe["hyperparameters"].get("label"), spec.hyperparameters.label, identifier, where=where)
+    require_same("reads", recipe["hyperparameters"].get("reads", "client"), spec.hyperparameters.reads, identifier, where=where)
 
 
 def _fitting_import(identifier: str, imported: dict[str, Any], spec: Manifest, base: BaseModelPin) -> str:
     """Which modules an imported adapter has, and its labels, are compared when the weights are loaded."""
-    _require_same("task", imported["task"], spec.model_task, identifier)
-    _require_same("base model", imported["base"], base.content(), identifier)
+    require_same("task", imported["task"], spec.model_task, identifier, where=WHERE)
+    require_same("base model", imported["base"], base.content(), identifier, where=WHERE)
     adapter = spec.model.adapter
-    _require_same("adapter", imported.get("adapter"), adapter and {"r": adapter.r, "alpha": adapter.alpha}, identifier)
+    require_same("adapter", imported.get("adapter"), adapter and {"r": adapter.r, "alpha": adapter.alpha}, identifier, where=WHERE)
     return identifier
 
 
@@ -92,10 +102,11 @@ def _shape(model: dict[str, Any]) -> dict[str, Any] | None:
     return adapter and {key: value for key, value in adapter.items() if key != "dropout"} | {"quantization": model.get("quantization")}
 
 
-def _require_same(what: str, before: Any, after: Any, identifier: str) -> None:
+def require_same(what: str, before: Any, after: Any, identifier: str, *, where: str) -> None:
+    """Refuse a checkpoint that differs from the manifest in ``what``. Raises input."""
     if before != after:
         message = f"{short(identifier)} has another {what} than this manifest: {_said(before)}, not {_said(after)}"
-        raise PeError(Kind.INPUT, message, where=WHERE, hint="a run goes on with the same base model and adapter; change one of the two")
+        raise PeError(Kind.INPUT, message, where=where, hint=_HINTS[where])
 
 
 def _said(value: Any) -> str:

@@ -21,7 +21,7 @@ class ResolvedManifest(Record):
 
     kind: ClassVar[str] = "mf"
 
-    spec: Manifest  # dataset.version holds the ds_ id, model.parent and evaluation.judges the ck_ ids
+    spec: Manifest  # dataset.version holds the ds_ id, model.parent, evaluation.judges and .incumbent the ck_ ids
     base: BaseModelPin
     suites: dict[str, str]  # suite name -> digest of its files
     policy: str  # digest of the policy file

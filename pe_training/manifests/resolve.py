@@ -16,6 +16,7 @@ from pe_training.datasets.accept import resolve_version
 from pe_training.datasets.gate import require_trainable
 from pe_training.datasets.record import DatasetVersion
 from pe_training.manifests.base_models import locate
+from pe_training.manifests.incumbent import pin_incumbent
 from pe_training.manifests.judges import pin_judges
 from pe_training.manifests.parent import pin_parent
 from pe_training.manifests.record import ResolvedManifest
@@ -42,7 +43,9 @@ def resolve(spec: Manifest, *, state: State) -> ResolvedManifest:
     pinned = {
         "dataset": spec.dataset.model_copy(update={"version": dataset.id}),
         "model": spec.model.model_copy(update={"parent": pin_parent(spec, base, state=state)}),
-        "evaluation": spec.evaluation.model_copy(update={"judges": pin_judges(spec, state=state)}),
+        "evaluation": spec.evaluation.model_copy(
+            update={"judges": pin_judges(spec, state=state), "incumbent": pin_incumbent(spec, base, state=state)}
+        ),
     }
     return ResolvedManifest(
         spec=spec.model_copy(update=pinned),

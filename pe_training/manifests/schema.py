@@ -152,6 +152,11 @@ class Evaluation(Growing):
 
     suites: list[SuiteName] = Field(min_length=1)
     baseline: Literal["base_model", "none"] = "base_model"
+    incumbent: Annotated[str | None, LATER] = Field(
+        default=None,
+        pattern=r"^(training|staging|production|ck_[0-9a-f]+)$",
+        description="also compared with: what holds this stage of the line when the run begins (nothing, if nobody does), or a ck_ id",
+    )
     max_examples: dict[SuiteName, Annotated[int, Field(ge=1)]] = Field(
         default={}, description="a seeded, stratified part of a suite; default all of it"
     )

@@ -14,6 +14,7 @@ from pe_training.manifests.record import ResolvedManifest
 from pe_training.promotion.record import PromotionDecision
 from pe_training.training.record import Checkpoint, TrainingRun
 
+OTHERS = ("base", "incumbent")
 FACTS = ("crisis_type", "crisis_level", "trap", "theme", "boundary", "topic", "dimension", "group")
 Messages = tuple[Mapping[str, str], ...]  # role and content of each turn
 
@@ -28,13 +29,24 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One prompt of a suite with the answers to it. ``base`` is ``None`` where no baseline was asked."""
+    """One prompt of a suite with the answers to it. ``base`` and ``incumbent`` are ``None`` where they were not asked."""
 
     id: str
     facts: tuple[str, ...]
     messages: Messages
     tuned: Answer
-    base: Answer | None
+    base: Answer | None = None
+    incumbent: Answer | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turned:
+    """Which prompts of a suite the tuned model answers better than another model, and which worse: names, and nothing that was said."""
+
+    against: str  # base | incumbent
+    won: tuple[str, ...]
+    lost: tuple[str, ...]
+    same: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +63,26 @@ class Evidence:
     charges: Sequence[Charge]
     history: Sequence[Mapping[str, Any]]  # rows of history.jsonl: step, and of loss, val_loss, grad_norm, next_lr those there are
     samples: Mapping[str, Sequence[Sample]]  # suite -> a few
+    turned: Mapping[str, Sequence[Turned]]  # suite -> against each model that was asked beside the tuned one
 
 
 def sample_of(row: Mapping[str, Any], messages: Messages) -> Sample:
     """One row of a suite's predictions (``evaluation/predictions.py``) with the prompt that it answers."""
     facts = tuple(str(row[name]) for name in FACTS if row.get(name) not in (None, "", "none"))
-    base = _answer(row, "base") if any(f"base_{what}" in row for what in ("reply", "label")) else None
-    return Sample(id=str(row["id"]), facts=facts, messages=messages, tuned=_answer(row, "tuned"), base=base)
+    others = {who: _answer(row, who) for who in OTHERS if any(f"{who}_{what}" in row for what in ("reply", "label"))}
+    return Sample(id=str(row["id"]), facts=facts, messages=messages, tuned=_answer(row, "tuned"), **others)
+
+
+def turned(rows: Sequence[Mapping[str, Any]], against: str) -> Turned | None:
+    """Prompts won and lost: right where the other is wrong, or with a better score. ``None`` where no row says either of both models."""
+    mark = next((mark for mark in ("right", "score") if all(f"{who}_{mark}" in row for row in rows for who in ("tuned", against))), None)
+    pairs = [(str(row["id"]), row[f"tuned_{mark}"], row[f"{against}_{mark}"]) for row in rows] if mark and rows else []
+    judged = [(name, mine, theirs) for name, mine, theirs in pairs if mine is not None and theirs is not None]
+    if not judged:
+        return None
+    won = tuple(name for name, mine, theirs in judged if mine > theirs)
+    lost = tuple(name for name, mine, theirs in judged if mine < theirs)
+    return Turned(against=against, won=won, lost=lost, same=len(judged) - len(won) - len(lost))
 
 
 def _answer(row: Mapping[str, Any], who: str) -> Answer:

@@ -109,14 +109,22 @@ def _use(spec: Manifest) -> str:
 
 
 def _beside(report: EvaluationReport) -> str:
-    return "The base model answered the same questions." if report.baseline == "base_model" else "No other model was asked."
+    others = ["the base model"] if report.baseline == "base_model" else []
+    others += [f"the incumbent `{report.incumbent}`"] if report.incumbent else []
+    return f"Beside it {' and '.join(others)} answered the same questions." if others else "No other model was asked."
 
 
 def _table(report: EvaluationReport) -> str:
-    rows = ["| suite | measure | tuned | base | tuned minus base | n |", "|---|---|---|---|---|---|"]
+    held = bool(report.incumbent)
+    rows = [
+        f"| suite | measure | tuned | base | tuned minus base |{' incumbent | tuned minus incumbent |' if held else ''} n |",
+        f"|---|---|---|---|---|{'---|---|' if held else ''}---|",
+    ]
     rows += [
         f"| {cell(m.suite)} | {cell(words.measure(m.name), _CELL)} ({words.sense(m)}) | {numbers.estimate(m.tuned, m.unit)} | "
-        f"{numbers.estimate(m.base, m.unit)} | {numbers.difference(m.difference, m.unit)} | {m.tuned.n:,} |"
+        f"{numbers.estimate(m.base, m.unit)} | {numbers.difference(m.difference, m.unit)} | "
+        + (f"{numbers.estimate(m.incumbent, m.unit)} | {numbers.difference(m.over_incumbent, m.unit)} | " if held else "")
+        + f"{m.tuned.n:,} |"
         for m in _whole(report)
         if m.tuned
     ]

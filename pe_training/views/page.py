@@ -70,6 +70,7 @@ def render_page(evidence: Evidence) -> str:
         precision=number_format(e.manifest.spec.compute.precision, hardware=e.run.hardware),
         rules=words.worst_first(e.decision.outcomes),
         suites=[section(e.report, name) for name in e.report.suites],
+        beside=[section(against_incumbent(e.report), name) for name in e.report.suites] if e.report.incumbent else [],
         judge=_slice_table("label", [m for m in e.report.metrics if m.suite == JUDGE]),
         curve=figures.training_curve(e),
         held_out=[row for row in e.history if "val_loss" in row],
@@ -79,6 +80,14 @@ def render_page(evidence: Evidence) -> str:
         version=__version__,
         kinds=KINDS,
     )
+
+
+def against_incumbent(report: EvaluationReport) -> EvaluationReport:
+    """The report as if the incumbent were the base model, to be shown by the same tables."""
+    swapped = [
+        m.model_copy(update={"base": m.incumbent, "difference": m.over_incumbent, "note": None}) for m in report.metrics if m.incumbent
+    ]
+    return report.model_copy(update={"metrics": tuple(swapped)})
 
 
 def section(report: EvaluationReport, suite: str) -> SuiteSection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pe_training.core.records import Attachment
 from pe_training.costs.ledger import ledger
 from pe_training.datasets.accept import find_release, stored_report, version_before
 from pe_training.datasets.record import DatasetVersion
+from pe_training.evaluation.measures import Row
 from pe_training.evaluation.predictions import from_parquet
 from pe_training.evaluation.record import EvaluationReport
 from pe_training.evaluation.suites import load_suite, prompts
@@ -24,7 +26,7 @@ from pe_training.storage.durable import write_durably
 from pe_training.storage.state import State
 from pe_training.training.record import Checkpoint, TrainingRun
 from pe_training.views.dataset_page import render_dataset_page
-from pe_training.views.evidence import Evidence, Messages, Sample, sample_of
+from pe_training.views.evidence import OTHERS, Evidence, Messages, Sample, sample_of, turned
 from pe_training.views.page import render_page
 
 SAMPLES_PER_SUITE = 6
@@ -78,6 +80,7 @@ def evidence_of(decision: PromotionDecision, *, state: State) -> Evidence:
     manifest = registry.get(decision.manifest_id, ResolvedManifest)
     history = next(file for file in checkpoint.content_files if file.path == "history.jsonl")
     asked = _prompts(manifest, report, state=state)
+    answers = {file.path.removesuffix(".parquet"): from_parquet(state.artifacts.get(file.digest)) for file in report.predictions}
     return Evidence(
         decision=decision,
         report=report,
@@ -88,7 +91,8 @@ def evidence_of(decision: PromotionDecision, *, state: State) -> Evidence:
         lineage=trace_up(state, decision.id),
         charges=(*ledger(state, subject=run.id), *ledger(state, subject=checkpoint.id)),
         history=tuple(json.loads(line) for line in state.artifacts.get(history.digest).decode().splitlines()),
-        samples={file.path.removesuffix(".parquet"): _samples(file, asked, state=state) for file in report.predictions},
+        samples={suite: _samples(rows, asked) for suite, rows in answers.items()},
+        turned={suite: [found for who in OTHERS if (found := turned(_named(rows, asked), who))] for suite, rows in answers.items()},
     )
 
 
@@ -103,8 +107,13 @@ def _prompts(manifest: ResolvedManifest, report: EvaluationReport, *, state: Sta
     return found
 
 
-def _samples(file: Attachment, asked: dict[str, Messages], *, state: State) -> tuple[Sample, ...]:
+def _samples(answers: Sequence[Row], asked: dict[str, Messages]) -> tuple[Sample, ...]:
     """A few per-example rows whose prompt is known, spread evenly over the file."""
-    rows: list[dict[str, Any]] = [dict(row) for row in from_parquet(state.artifacts.get(file.digest)) if row["id"] in asked]
+    rows = _named(answers, asked)
     stride = max(1, len(rows) // SAMPLES_PER_SUITE)
     return tuple(sample_of(row, asked[row["id"]]) for row in rows[::stride][:SAMPLES_PER_SUITE])
+
+
+def _named(rows: Sequence[Row], asked: dict[str, Messages]) -> list[dict[str, Any]]:
+    """Rows about a suite's own prompts: held-out rows are clients' words, and are named by a digest that nobody looks up."""
+    return [dict(row) for row in rows if row["id"] in asked]

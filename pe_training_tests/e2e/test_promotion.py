@@ -44,9 +44,19 @@ def test_a_checkpoint_goes_up_stage_by_stage_and_back(ready_home: Path, tmp_path
     done = pe("promote", first["checkpoint"], "--to", "production", "--reason", "first release", "--json", home=home, **variables)
     assert (done.code, done.json["actor"], done.json["to_id"]) == (0, "the operator", first["checkpoint"])
 
-    path = smoke_with(tmp_path, ("policy: dev", "policy: staging"), *BRIEF, ("seed: 17", "seed: 18"))
+    beside = ("baseline: base_model", "baseline: base_model\n  incumbent: production")
+    path = smoke_with(tmp_path, ("policy: dev", "policy: staging"), *BRIEF, ("learning_rate: 3.0e-3", "learning_rate: 2.0e-3"), beside)
     second = pe("run", path, "--json", home=home, **variables).json
     assert second["checkpoint"] != first["checkpoint"]
+    report = pe("show", second["report"], "--json", home=home).json["content"]
+    assert report["incumbent"] == first["checkpoint"]
+    (loss,) = [m for m in report["metrics"] if m["name"] == "loss"]
+    before = pe("show", first["report"], "--json", home=home).json["content"]
+    (its_own,) = [m for m in before["metrics"] if m["name"] == "loss"]
+    assert loss["incumbent"] == its_own["tuned"]  # asked the same, it says the same
+    assert loss["over_incumbent"]["value"] == pytest.approx(loss["tuned"]["value"] - its_own["tuned"]["value"], abs=2e-6)
+    page = Path(pe("report", second["decision"], "--json", home=home).json["report_path"]).read_text()
+    assert "Against the incumbent" in page
     assert pe("promote", second["checkpoint"], "--to", "production", home=home, **variables).code == 0
     again = pe("promote", second["checkpoint"], "--to", "production", "--json", home=home, **variables)
     assert (again.code, again.json["error"]["kind"]) == (1, "conflict")

