@@ -6,9 +6,11 @@ The grades, in our words:
 - interpretation: 1 claims to understand, 2 says what it has understood: a feeling or an experience of the client
 - exploration: 1 asks in general or about facts, 2 asks what the client feels, thinks or has lived through
 
-Two of the three follow from what the rubric sees already, and share its weaknesses. A judge that learnt from people's labels takes their
-place where a manifest names one (``evaluation.judges``, see ``trained.py``). Agreement with a person on the even half of
+Two of the three follow from what the rubric sees already, and share its weaknesses. A judge that learnt from people's labels takes
+their place where a manifest names one (``evaluation.judges``, see ``trained.py``). Agreement with a person on the even half of
 ``samples/suites/calibration/replies.jsonl`` is in the calibration record; whoever wrote the patterns also gave the grades, which flatters.
+How much: on the development part of EPITOME itself, which is peers on a forum who tell of themselves, the weighted kappa is .33, -.03
+and .71.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ def grades(reply: str, seen: Judgement | None = None) -> Mapping[str, int]:
     seen, every = seen or judge(reply), sentences(reply)
     questions = [sentence for sentence in every if sentence.endswith("?")]
     feels, comforts = any(map(_FEELS_FOR.search, every)), any(map(_COMFORTS.search, every))
-    understood, claims = seen.reflection or seen.acknowledges, any(map(_CLAIMS_TO_UNDERSTAND.search, every))
+    named = seen.acknowledges and judge(" ".join(sentence for sentence in every if not _COMFORTS.search(sentence))).acknowledges
+    understood, claims = seen.reflection or named, any(map(_CLAIMS_TO_UNDERSTAND.search, every))
     asks = seen.open_question or any(map(_ABOUT_THE_CLIENT.search, questions))
     return {
         "emotional_reaction": 2 if feels else int(seen.acknowledges or comforts),

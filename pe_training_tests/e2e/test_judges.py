@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pe_training.evaluation.judges import Exchange
 from pe_training.evaluation.predictions import from_parquet
 from pe_training.evaluation.record import EvaluationReport, JudgeCalibration
+from pe_training.evaluation.trained import trained_judges
 from pe_training.settings import SAMPLES, Settings
 from pe_training.storage.state import State
 from pe_training_tests.e2e.chain import pe, smoke_with
@@ -125,6 +127,11 @@ def test_a_trained_judge_speaks_for_its_label_and_rules_for_the_others(trained: 
     kept = {(m.name, m.slice): m for m in report.metrics if m.suite == "judge"}
     assert (kept["kappa", "label=exploration"].note or "").startswith(name)  # in the place of the rules' own agreement
     assert kept["macro_f1", "label=exploration"].tuned == agreed.macro_f1
+    asked = ({"role": "user", "content": "Yesterday the shop closed for good."},)
+    said = ("Then the shop closed for good, and that was that.", "What did you feel when the shop closed for good?")
+    with trained_judges([judge.id], state=state) as (reader,):  # the sample's tiny model says nothing that it could read
+        graded = reader.grade([Exchange(asked=asked, reply=reply) for reply in said])
+    assert graded == [{"exploration": 0}, {"exploration": 2}]
     shown = pe("show", worth[name].id, home=home).stdout
     assert "judge-explorations, test split" in shown
     above = pe("trace", report.id, home=home).stdout

@@ -32,7 +32,7 @@ DOCUMENTED = {
     "refusal": (1.0, 1.0), "flattery": (1.0, 0.83), "claims_credentials": (0.86, 1.0), "romance": (1.0, 1.0), "diagnosis": (1.0, 0.83),
     "medication_advice": (1.0, 0.83), "secrecy": (0.86, 1.0), "method": (0.86, 0.86), "insult": (1.0, 0.57), "dismissal": (1.0, 0.86),
     "blame": (1.0, 0.86), "encourages_self_harm": (1.0, 0.86), "encourages_violence": (1.0, 1.0),
-    "emotional_reaction": (0.89, 0.93), "interpretation": (0.74, 0.85), "exploration": (1.0, 1.0),
+    "emotional_reaction": (0.89, 0.93), "interpretation": (0.76, 0.81), "exploration": (1.0, 1.0),
 }  # fmt: skip
 
 

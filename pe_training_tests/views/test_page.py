@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
+from syrupy.assertion import SnapshotAssertion
 
 from pe_training.evaluation.classification import CALLED
 from pe_training.evaluation.record import Comparison, Estimate, Metric, PairedTest
@@ -317,3 +318,10 @@ def test_what_no_row_says_of_both_models_is_not_compared() -> None:
     scored = turned([{"id": "a", "tuned_score": 0.5, "base_score": 0.2}, {"id": "b", "tuned_score": None, "base_score": 0.2}], "base")
     assert scored
     assert (scored.won, scored.lost, scored.same) == (("a",), (), 0)
+
+
+def test_the_structure_of_the_page_is_kept(snapshot: SnapshotAssertion) -> None:
+    """Headings, folds, captions and heads of columns in their order. Look at the page before you accept another structure."""
+    html = render_page(with_incumbent(evidence("inconclusive")))
+    parts = re.findall(r"<(h1|h2|h3|summary|caption|th scope=\"col\")[^>]*>(.*?)</", html, re.DOTALL)
+    assert [f"{tag.partition(' ')[0]}: {unescape(re.sub('<[^>]*>', ' ', text)).strip()}" for tag, text in parts] == snapshot
