@@ -44,6 +44,7 @@ def pin_parent(spec: Manifest, base: BaseModelPin, *, state: State) -> str | Non
         return _fitting_import(identifier, checkpoint, spec, base)
     recipe = proved(checkpoint["run_id"], state=state)["recipe"]
     require_comparable(identifier, checkpoint, recipe, spec, base, where=WHERE)
+    require_same("head", recipe["model"].get("head", "linear"), spec.model.head, identifier, where=WHERE)
     require_same("adapter", _shape(recipe["model"]), _shape(spec.content()["model"]), identifier, where=WHERE)
     return identifier
 

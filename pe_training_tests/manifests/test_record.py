@@ -42,6 +42,7 @@ DECIDES: dict[str, object] = {  # option -> another value
     "dataset.mixture": {"a": 2.0},
     "model.base": "hub:owner/other",
     "model.revision": "1" * 40,
+    "model.head": "wide",
     "model.adapter.r": 9,
     "model.adapter.alpha": 17,
     "model.adapter.dropout": 0.2,
