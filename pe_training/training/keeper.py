@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,6 +25,8 @@ from pe_training.training.trace import Gradients, Trace, trained_names
 SPIKE_WINDOW_STEPS = 20
 SPIKE_MIN_STEPS = 5
 SPIKE_FLOOR_NATS = math.log(2)  # where the usual loss is nearly nothing, a multiple of it is nearly nothing too
+SPIKE_SPREADS = 6.0  # the loss of a few weighted texts scatters: what lies within this many standard deviations of the usual is no jump
+_DEVIATIONS = 1.4826  # standard deviations in a median absolute one, of normally distributed numbers
 
 
 class Spike(Exception):  # noqa: N818 (an event, not an error: recovery decides)
@@ -34,11 +37,18 @@ class Spike(Exception):  # noqa: N818 (an event, not an error: recovery decides)
         self.step, self.loss, self.usual = step, loss, usual
 
 
-def is_spike(loss: float, *, usual: float | None, factor: float) -> bool:
-    """Whether ``loss`` (nats) is no number, or jumped: above ``factor`` times the usual, and by more than a halved probability."""
+def is_spike(loss: float, *, recent: Sequence[float], factor: float) -> bool:
+    """Whether ``loss`` (nats) is no number, or jumped away from ``recent`` ones.
+
+    A jump is above ``factor`` times their median, by more than a halved probability, and farther away than they scatter.
+    """
     if not math.isfinite(loss):
         return True
-    return usual is not None and loss > factor * usual and loss - usual > SPIKE_FLOOR_NATS
+    if len(recent) < SPIKE_MIN_STEPS:
+        return False
+    usual = statistics.median(recent)
+    scatter = _DEVIATIONS * statistics.median(abs(one - usual) for one in recent)
+    return loss > factor * usual and loss - usual > max(SPIKE_FLOOR_NATS, SPIKE_SPREADS * scatter)
 
 
 @dataclass(frozen=True)
@@ -161,9 +171,8 @@ class Keeper(lightning.Callback):
 
     def _refuse_spike(self, loss: float) -> None:
         recent = [line["loss"] for line in self.history[-SPIKE_WINDOW_STEPS:] if "loss" in line]
-        usual = statistics.median(recent) if len(recent) >= SPIKE_MIN_STEPS else None
-        if is_spike(loss, usual=usual, factor=self._spec.recovery.spike_factor):
-            raise Spike(step=self._step, loss=loss, usual=usual)
+        if is_spike(loss, recent=recent, factor=self._spec.recovery.spike_factor):
+            raise Spike(step=self._step, loss=loss, usual=statistics.median(recent) if len(recent) >= SPIKE_MIN_STEPS else None)
 
     def _refuse_no_number(self, value: float, *, what: str) -> None:
         if not math.isfinite(value):

@@ -127,19 +127,23 @@ def test_a_gradient_that_is_no_number_is_rolled_back_before_it_is_saved(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("loss", "usual", "spike"),
+    ("loss", "recent", "spike"),
     [
-        (math.nan, None, True),
-        (math.inf, 3.0, True),
-        (90.0, None, False),  # too early to know what is usual
-        (6.1, 3.0, True),
-        (5.9, 3.0, False),  # not twice the usual
-        (0.05, 0.001, False),  # fifty times nearly nothing is nearly nothing
-        (0.70, 0.001, True),
+        (math.nan, [], True),
+        (math.inf, [3.0] * 20, True),
+        (90.0, [3.0] * 4, False),  # too early to know what is usual
+        (6.1, [3.0] * 20, True),
+        (5.9, [3.0] * 20, False),  # not twice the usual
+        (0.05, [0.001] * 20, False),  # fifty times nearly nothing is nearly nothing
+        (0.70, [0.001] * 20, True),
+        (1.41, [0.3, 0.5, 0.6, 0.65, 0.7, 0.9, 1.2] * 3, False),  # a few weighted texts of a classifier scatter so
+        (9.0, [0.3, 0.5, 0.6, 0.65, 0.7, 0.9, 1.2] * 3, True),
     ],
 )
-def test_a_spike_is_a_multiple_of_the_usual_loss_that_also_weighs_something(loss: float, usual: float | None, *, spike: bool) -> None:
-    assert is_spike(loss, usual=usual, factor=2.0) is spike
+def test_a_spike_is_a_multiple_of_the_usual_loss_and_weighs_more_than_what_scatters(
+    loss: float, recent: list[float], *, spike: bool
+) -> None:
+    assert is_spike(loss, recent=recent, factor=2.0) is spike
 
 
 def test_memory_that_runs_out_in_an_odd_step_leaves_every_step_its_own_batch(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def _up_to_the_last_answer(messages: tuple[Message, ...]) -> tuple[Message, ...]
 
 def _labels(fields: Mapping[str, Any], source: Source, ignore: frozenset[str]) -> dict[str, Label] | None:
     if source.format == "labelled_text":
-        return label_at(fields, "label", name=source.label)
+        return label_at(fields, "label", name=source.label, classes=source.classes)
     return labels_at(fields, ignore=ignore)
 
 

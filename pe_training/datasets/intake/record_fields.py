@@ -107,14 +107,20 @@ def group_at(record: Mapping[str, Any], *, ignore: frozenset[str]) -> dict[str, 
     return {key: as_text(value, at=("group", key)) for key, value in found.items()} or None
 
 
-def label_at(record: Mapping[str, Any], key: str, *, name: str) -> dict[str, Label]:
-    """The label of a labelled text under the ``name`` that it is declared to have.
+ANY_OTHER = "*"
 
-    Several names that all hold, ``[x, y]``, become ``{x: 1, y: 1}``; a mapping becomes ``{name.a: x, name.b: y}``, as in :func:`labels_at`.
+
+def label_at(record: Mapping[str, Any], key: str, *, name: str, classes: Mapping[str, str | int]) -> dict[str, Label]:
+    """The label of a labelled text under the ``name`` that it is declared to have, as the class that it is declared to belong to.
+
+    Without ``classes`` it stays as it is. Several names that all hold, ``[x, y]``, become ``{x: 1, y: 1}``; a mapping becomes
+    ``{name.a: x, name.b: y}``, as in :func:`labels_at`.
     """
     value = record.get(key)
     if value is None:
         raise FormatError(key, "is missing")
+    if classes:
+        return {name: _class_of(value, classes, at=key)}
     if isinstance(value, list | tuple):
         found = [as_text(item, at=(key, index)) for index, item in enumerate(value)]
         if not found or len(set(found)) < len(found):
@@ -124,6 +130,17 @@ def label_at(record: Mapping[str, Any], key: str, *, name: str) -> dict[str, Lab
     if not flat or flat == {name: {}}:
         raise FormatError(key, "is empty")
     return flat
+
+
+def _class_of(value: object, classes: Mapping[str, str | int], *, at: str) -> str | int:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise FormatError(at, "must be one name or whole number where 'classes' is declared")
+    found = classes.get(str(value), classes.get(ANY_OTHER))
+    if found is None:
+        raise FormatError(
+            at, "is none of the declared classes", hint=f"list it under 'classes' of the source, or '{ANY_OTHER}' for any other"
+        )
+    return found
 
 
 def _mapping(record: Mapping[str, Any], key: str, *, ignore: frozenset[str]) -> dict[str, Any]:

@@ -99,7 +99,7 @@ Split = Annotated[
 ]
 
 
-class Source(Frozen):
+class Source(Growing):
     """A declaration, ``apiVersion: pe-training/source-v1``."""
 
     apiVersion: Literal["pe-training/source-v1"] = "pe-training/source-v1"
@@ -118,6 +118,7 @@ class Source(Frozen):
     dedup_status: Literal["unique", "duplicate_removed", "near_duplicate_removed"] = "unique"  # a check counts repeats, whatever this says
     split: Split | None = None
     label: Name = "label"  # of labelled_text: what its label is called
+    classes: Annotated[dict[Name, Name | int], LATER] = Field(default={})  # of labelled_text: label -> what it becomes; '*' is any other
     trailing_client_turns: Literal["keep", "drop"] = "keep"  # client turns after the last answer, from which nothing can be learnt
     ignore: Annotated[tuple[Name, ...], BeforeValidator(_tuple)] = ()  # fields, or 'labels.key' and 'group.key', that are left out
 
@@ -130,6 +131,8 @@ class Source(Frozen):
             raise ValueError("files must list at least one path, and every path once")
         if self.label != "label" and self.format != "labelled_text":
             raise ValueError("label is for the format labelled_text")
+        if self.classes and self.format != "labelled_text":
+            raise ValueError("classes is for the format labelled_text")
         if self.trailing_client_turns == "drop" and self.format in ("labelled_text", "preference"):
             raise ValueError(f"trailing_client_turns is not for the format {self.format}")
         return self

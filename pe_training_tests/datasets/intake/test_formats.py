@@ -323,3 +323,16 @@ def test_whatever_a_record_holds_there_is_a_row_a_reason_or_a_field(format: str,
     assert isinstance(outcome, Row | Dropped) or outcome.field
     if isinstance(outcome, Row):
         assert Row.model_validate_json(outcome.model_dump_json(exclude_none=True)) == outcome
+
+
+def test_a_label_becomes_the_class_that_the_source_declares() -> None:
+    classes = {"Reflections on Needs": "reflection", "Questions on Emotions": 2, "*": "other"}
+    record = RECORDS["labelled_text"]
+    for label, wanted in (("Reflections on Needs", "reflection"), ("Questions on Emotions", 2), ("Planning", "other"), (7, "other")):
+        assert row_of("labelled_text", record | {"label": label}, classes=classes).metadata.labels == {"label": wanted}
+    assert row_of("labelled_text", record | {"label": 7}, classes={"7": 0}).metadata.labels == {"label": 0}
+    found = refusal("labelled_text", record | {"label": "Planning"}, classes={"Reflections on Needs": "reflection"})
+    assert (found.field, found.message) == ("label", "is none of the declared classes")
+    assert "'*' for any other" in str(found.hint)
+    for odd in (["a"], {"a": 1}, True):
+        assert refusal("labelled_text", record | {"label": odd}, classes=classes).message.startswith("must be one name")
