@@ -22,7 +22,9 @@ def evaluate(work: Work) -> None:
     checkpoint_id, manifest_id = work.arguments
     checkpoint = state.registry.get(checkpoint_id, Checkpoint)
     manifest = state.registry.get(manifest_id, ResolvedManifest)
-    require_untainted(checkpoint.id, manifest.id, state=state, route="evaluation")
+    asked = manifest.spec.evaluation
+    beside = [*asked.judges, *([asked.incumbent] if asked.incumbent else [])]
+    require_untainted(checkpoint.id, manifest.id, *beside, state=state, route="evaluation")
     request = evaluation_request(checkpoint, manifest)
     lock = state.settings.root / "locks" / f"ev_{request.removeprefix('sha256:')[:32]}.lock"
     with exclusive(lock, busy=f"this evaluation of {checkpoint_id} is already under way"):

@@ -29,6 +29,13 @@ _SEED = 1
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+class Elsewhere(Frozen):
+    """How far the judge of a label set agrees with people whose labels are not part of it."""
+
+    kappa: Annotated[float, Field(ge=-1, le=1)]
+    on: Text
+
+
 class LabelMeaning(Frozen):
     """One label: what a person looked for, and how far a judge must agree before it is relied on."""
 
@@ -36,6 +43,9 @@ class LabelMeaning(Frozen):
     grades: int = Field(default=1, ge=1, le=9, description="the highest grade; 1: it is there or not")
     min_kappa: Share
     min_recall: Share | None = Field(default=None, description="for labels where a miss can hurt somebody")
+    elsewhere: Elsewhere | None = Field(
+        default=None, description="agreement with other people on other replies, which holds it back as well"
+    )
 
 
 def agreement(label: str, meaning: LabelMeaning, *, mine: Sequence[int], theirs: Sequence[int]) -> Agreement:
@@ -125,6 +135,8 @@ def _lapse(meaning: LabelMeaning, *, kappa: Estimate | None, recall: Estimate | 
         return f"people gave or withheld it {rarer} times, and {MIN_POSITIVES} are needed"
     if kappa.value < meaning.min_kappa:
         return f"kappa {kappa.value:.2f}, and {meaning.min_kappa:.2f} is needed"
+    if meaning.elsewhere and meaning.elsewhere.kappa < meaning.min_kappa:
+        return f"kappa {meaning.elsewhere.kappa:.2f} on {meaning.elsewhere.on}, and {meaning.min_kappa:.2f} is needed"
     if kappa.low <= 0:
         return f"kappa may be {kappa.low:.2f}: no better than chance"
     if recall is not None and meaning.min_recall is not None and recall.value < meaning.min_recall:

@@ -41,6 +41,7 @@ def build_report(
         suites=dict(sorted(suites.items())),
         decoding=dict(sorted(decoding.items())),
         baseline=baseline,
+        judges=tuple(sorted(found.checkpoint_id for found in calibrations if found.checkpoint_id)),
         incumbent=incumbent,
         judge=", ".join(sorted(found.judge for found in calibrations)) or "none",
         metrics=tuple(ordered),

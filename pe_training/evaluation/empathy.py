@@ -10,7 +10,7 @@ Two of the three follow from what the rubric sees already, and share its weaknes
 their place where a manifest names one (``evaluation.judges``, see ``trained.py``). Agreement with a person on the even half of
 ``samples/suites/calibration/replies.jsonl`` is in the calibration record; whoever wrote the patterns also gave the grades, which flatters.
 How much: on the development part of EPITOME itself, which is peers on a forum who tell of themselves, the weighted kappa is .33, -.03
-and .71.
+and .71. So the rules are relied on for exploration only (``replies.yaml``).
 """
 
 from __future__ import annotations

@@ -74,6 +74,9 @@ def execute(checkpoint: Checkpoint, manifest: ResolvedManifest, *, state: State,
         with tuned_model(other, manifest, asker, precision=precision, state=state) as model:
             book = AnswerBook(model_identity(other, manifest, precision=precision), state)
             held = _answers(asked, model, book, manifest, feed=feed, who="incumbent")
+        if _tells_other_classes(tuned, held):
+            feed.emit("note", text="the incumbent tells other classes apart: not compared with it")
+            incumbent = held = None
     feed.emit("phase", name="score", total=len(asked))
     training = _training_texts(manifest, state=state)
     with trained_judges(spec.evaluation.judges, state=state, on_progress=_telling(feed)) as judges:
@@ -166,6 +169,12 @@ def _answers(
         )
     )
     return [list(islice(given, len(one.questions))) for one in asked]
+
+
+def _tells_other_classes(tuned: list[list[Any]], held: list[list[Any]]) -> bool:
+    """Whether two classifiers know different labels, so that one of them could never be right."""
+    classes = [{frozenset(given) for suite in answers for given in suite if isinstance(given, dict)} for answers in (tuned, held)]
+    return classes[0] != classes[1]
 
 
 def _telling(feed: Feed) -> Callable[[str, int, int], None]:

@@ -7,6 +7,7 @@ measured, because the rest might have been kept for how it looks. No examples, o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -14,6 +15,7 @@ from typing import Literal, TypeVar
 from pe_training.evaluation.record import Metric, Unit
 from pe_training.evaluation.statistics import UNIT_INTERVAL, mean, paired_means, paired_proportions, proportion
 
+_OF_BASE = re.compile(r"^base(?=_)|(?<=^probability_)base(?=_)")  # in the names of a predictions file's columns
 Better = Literal["higher", "lower", "neither"]
 Row = dict[str, str | int | float | bool | None]
 Replies = Sequence[str | None]
@@ -29,15 +31,21 @@ class Scored:
     rows: tuple[Row, ...]
 
     def with_incumbent(self, beside: Scored) -> Scored:
-        """The same with what the incumbent showed, from ``beside``: this suite scored with its answers in the place of the base's."""
-        theirs = {(metric.name, metric.slice): metric for metric in beside.metrics}
+        """The same with what the incumbent showed, from ``beside``: this suite scored with its answers in the place of the base's.
+
+        What it gives away of training text is left out: it learnt from other rows than those that were searched.
+        """
+        theirs = {
+            (metric.name, metric.slice): metric for metric in beside.metrics if "leak" not in metric.name and "overlap" not in metric.name
+        }
         metrics = [
             metric.model_copy(update={"incumbent": found.base, "over_incumbent": found.difference}) if found else metric
             for metric in self.metrics
             for found in [theirs.get((metric.name, metric.slice))]
         ]
         rows = [
-            row | {f"incumbent_{name.removeprefix('base_')}": value for name, value in other.items() if name.startswith("base_")}
+            row
+            | {_OF_BASE.sub("incumbent", name): value for name, value in other.items() if _OF_BASE.search(name) and "overlap" not in name}
             for row, other in zip(self.rows, beside.rows, strict=True)
         ]
         return Scored(metrics=tuple(metrics), rows=tuple(rows))

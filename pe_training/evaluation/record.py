@@ -72,7 +72,7 @@ class Agreement(Growing):
     precision: Estimate | None = None
     recall: Estimate | None = None
     rank_correlation: Annotated[Estimate | None, LATER] = None  # Spearman's, with more grades than two
-    macro_f1: Annotated[Estimate | None, LATER] = None  # over the grades that a person gave, with more than two
+    macro_f1: Annotated[Estimate | None, LATER] = None  # over the grades that occur, with more than two
     min_kappa: float
     min_recall: float | None = None
     lapse: str | None = None
@@ -127,6 +127,7 @@ class EvaluationReport(Record, Growing):
     metrics: tuple[Metric, ...]
     predictions: tuple[Attachment, ...]  # per-example results, one Parquet file a suite
     calibrations: Annotated[dict[str, str] | None, LATER] = None  # judge -> what its word was worth
+    judges: Annotated[tuple[str, ...], LATER] = ()  # checkpoints of the trained judges that spoke
     incumbent: Annotated[str | None, LATER] = None  # the checkpoint that answered beside tuned and base model; no parent of what was shown
 
     def parents(self) -> dict[str, str]:

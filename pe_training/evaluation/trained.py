@@ -66,6 +66,7 @@ def calibrate_trained(judge: Judge, *, state: State) -> JudgeCalibration:
     dataset = state.registry.get(state.registry.get(checkpoint.run_id, TrainingRun).dataset_id, DatasetVersion)
     (label,) = judge.labels
     meaning, file = meanings()[label]
+    meaning = meaning.model_copy(update={"elsewhere": None})  # that is about the judge of the label set
     rows = read_rows(dataset, "test", state=state)
     given = [str(row.labels[label]) for row in rows]
     if stray := sorted(set(given) - set(map(str, range(meaning.grades + 1)))):

@@ -6,6 +6,8 @@ never learnt, hours after the money for the training was spent: it is refused wh
 
 from __future__ import annotations
 
+import json
+
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import kind_of, short
 from pe_training.core.records import Attachment
@@ -16,6 +18,7 @@ from pe_training.storage.signatures import require_signed
 from pe_training.storage.state import State
 
 WHERE = "evaluation.judges"
+GRADES = ("0", "1", "2")
 MECHANISMS = ("emotional_reaction", "interpretation", "exploration")  # labels that a trained judge may speak for
 
 
@@ -44,6 +47,10 @@ def _label(identifier: str, *, state: State) -> str:
         raise _no_judge(identifier, "is no classifier of exchanges")
     if learnt["label"] not in MECHANISMS:
         raise _no_judge(identifier, f"learnt {learnt['label']!r}, which no suite asks about")
+    config = next((file["digest"] for file in checkpoint["content_files"] if file["path"] == "config.json"), None)
+    classes = set(json.loads(state.artifacts.get(config)).get("id2label", {}).values()) if config else set()
+    if classes != set(GRADES):
+        raise _no_judge(identifier, f"tells {', '.join(sorted(classes)) or 'nothing'} apart, and not the grades {', '.join(GRADES)}")
     return str(learnt["label"])
 
 

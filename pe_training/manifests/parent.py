@@ -59,6 +59,8 @@ def require_comparable(
         require_same("seed", recipe["seed"], spec.seed, identifier, where=where)
     require_same("label", recipe["hyperparameters"].get("label"), spec.hyperparameters.label, identifier, where=where)
     require_same("reads", recipe["hyperparameters"].get("reads", "client"), spec.hyperparameters.reads, identifier, where=where)
+    quantization = spec.model.quantization.content() if spec.model.quantization else None
+    require_same("quantization", recipe["model"].get("quantization"), quantization, identifier, where=where)
 
 
 def _fitting_import(identifier: str, imported: dict[str, Any], spec: Manifest, base: BaseModelPin) -> str:

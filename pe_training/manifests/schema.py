@@ -240,6 +240,16 @@ class Manifest(Growing):
         return self
 
     @model_validator(mode="after")
+    def _head_fits(self) -> Self:
+        if self.model.head == "linear":
+            return self
+        if self.task != "text_classification" or self.model.base.startswith("scratch:") or self.compute.ranks > 1:
+            raise ValueError("model.head wide is for text_classification with a pretrained encoder, on one device")
+        if self.hyperparameters.gradient_checkpointing:
+            raise ValueError("model.head wide does not compute activations twice: leave hyperparameters.gradient_checkpointing out")
+        return self
+
+    @model_validator(mode="after")
     def _task_fits(self) -> Self:
         h, classifies, prefers = self.hyperparameters, self.task == "text_classification", self.task == "preference"
         if classifies != (h.label is not None):
@@ -260,8 +270,6 @@ class Manifest(Growing):
             raise ValueError("hyperparameters.dpo.reference is parent, and model.parent is missing")
         if classifies and self.evaluation.baseline != "none":
             raise ValueError("a classifier has no base model to compare with: set evaluation.baseline to none")
-        if self.model.head == "wide" and (not classifies or self.model.base.startswith("scratch:") or self.compute.ranks > 1):
-            raise ValueError("model.head wide is for text_classification with a pretrained encoder, on one device")
         if classifies and self.model.adapter:
             raise ValueError("a classifier trains every weight: leave model.adapter out")
         if classifies and self.evaluation.judges:

@@ -92,7 +92,8 @@ class WideClassifier(PreTrainedModel):
 
 def wide_classifier(encoder: PreTrainedModel, *, separator: int, **head: Any) -> WideClassifier:
     """One around a pretrained encoder, its head fresh. ``head``: what a configuration says of classes."""
-    model = WideClassifier(WideConfig(encoder.config.to_dict(), separator=separator, **head))
+    inner = {name: value for name, value in encoder.config.to_dict().items() if name not in ("_name_or_path", "transformers_version")}
+    model = WideClassifier(WideConfig(inner, separator=separator, **head))  # without the folder it lay in, which would be in every digest
     missing = model.encoder.load_state_dict(encoder.state_dict(), strict=False).missing_keys
     assert not missing, missing
     return model

@@ -14,6 +14,7 @@ from pe_training.manifests.record import ResolvedManifest
 from pe_training.promotion.record import PromotionDecision
 from pe_training.training.record import Checkpoint, TrainingRun
 
+_HEADLINES = ("safety_score", "therapeutic_score", "group_score", "accuracy")  # what prompts are won and lost by, one a kind of suite
 OTHERS = ("base", "incumbent")
 FACTS = ("crisis_type", "crisis_level", "trap", "theme", "boundary", "topic", "dimension", "group")
 Messages = tuple[Mapping[str, str], ...]  # role and content of each turn
@@ -71,6 +72,12 @@ def sample_of(row: Mapping[str, Any], messages: Messages) -> Sample:
     facts = tuple(str(row[name]) for name in FACTS if row.get(name) not in (None, "", "none"))
     others = {who: _answer(row, who) for who in OTHERS if any(f"{who}_{what}" in row for what in ("reply", "label"))}
     return Sample(id=str(row["id"]), facts=facts, messages=messages, tuned=_answer(row, "tuned"), **others)
+
+
+def tells_right_from_wrong(report: EvaluationReport, suite: str) -> bool:
+    """Whether what makes an answer right or better in a suite was measured: it is not where a judge may not be relied on."""
+    own = [metric for name in _HEADLINES if (metric := report.metric(suite, name))]
+    return bool(own) and all(metric.tuned for metric in own)
 
 
 def turned(rows: Sequence[Mapping[str, Any]], against: str) -> Turned | None:

@@ -26,7 +26,7 @@ from pe_training.storage.durable import write_durably
 from pe_training.storage.state import State
 from pe_training.training.record import Checkpoint, TrainingRun
 from pe_training.views.dataset_page import render_dataset_page
-from pe_training.views.evidence import OTHERS, Evidence, Messages, Sample, sample_of, turned
+from pe_training.views.evidence import OTHERS, Evidence, Messages, Sample, sample_of, tells_right_from_wrong, turned
 from pe_training.views.page import render_page
 
 SAMPLES_PER_SUITE = 6
@@ -92,7 +92,11 @@ def evidence_of(decision: PromotionDecision, *, state: State) -> Evidence:
         charges=(*ledger(state, subject=run.id), *ledger(state, subject=checkpoint.id)),
         history=tuple(json.loads(line) for line in state.artifacts.get(history.digest).decode().splitlines()),
         samples={suite: _samples(rows, asked) for suite, rows in answers.items()},
-        turned={suite: [found for who in OTHERS if (found := turned(_named(rows, asked), who))] for suite, rows in answers.items()},
+        turned={
+            suite: [found for who in OTHERS if (found := turned(_named(rows, asked), who))]
+            for suite, rows in answers.items()
+            if tells_right_from_wrong(report, suite)
+        },
     )
 
 

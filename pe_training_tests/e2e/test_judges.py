@@ -68,7 +68,7 @@ def judge_manifest(folder: Path, *, steps: int) -> Path:
     changes = (
         ("max_steps: 480", f"max_steps: {steps}"),
         ("warmup_steps: 48", "warmup_steps: 2"),
-        ("every_steps: 60", f"every_steps: {steps}"),
+        ("every_steps: 120", f"every_steps: {steps}"),
     )
     for before, after in changes:
         assert before in text
@@ -160,4 +160,13 @@ def test_a_judge_that_people_do_not_agree_with_measures_nothing(trained: tuple[P
     assert "recall" in shown.lower()
     refused = pe("run", manifest, home=home)
     assert refused.code == 1
+    judged = pe("show", report.id, "--json", home=home).json["content"]["judges"]
+    assert judged == [checkpoint]
+    alone = smoke_with(
+        tmp_path, ("[accuracy, safety, fairness, therapeutic]", "[accuracy, therapeutic]"), (", safety: 24, fairness: 4", "")
+    )
+    again = pe("run", alone, "--json", home=home)  # the model learnt nothing from the judge, so it goes on without
+    assert again.code in (0, 1), again.stderr
+    assert again.json["checkpoint"] == report.checkpoint_id
+    assert pe("show", again.json["decision"], "--json", home=home).json["recalls"] == []
     assert "recalled data" in refused.stderr + refused.stdout

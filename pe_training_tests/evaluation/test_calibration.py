@@ -35,6 +35,12 @@ DOCUMENTED = {
     "emotional_reaction": (0.89, 0.93), "interpretation": (0.76, 0.81), "exploration": (1.0, 1.0),
 }  # fmt: skip
 
+FORUM = "465 replies of peers on a forum (EPITOME)"
+ELSEWHERE = {  # what other people's labels say of two grades, and not those of whoever wrote the patterns
+    "emotional_reaction": f"kappa 0.33 on {FORUM}, and 0.40 is needed",
+    "interpretation": f"kappa -0.03 on {FORUM}, and 0.40 is needed",
+}
+
 
 def rule(name: str) -> Judge:
     return next(judge for judge in rules() if judge.name == name)
@@ -56,11 +62,12 @@ def test_people_agree_with_each_judge_as_far_as_its_documentation_says() -> None
     assert [(found.judge, found.replies) for found in controls.CALIBRATIONS] == [(rubric.VERSION, 60), (conduct.VERSION, 124)]
 
 
-def test_every_label_of_every_judge_is_compared_with_people_and_may_be_relied_on() -> None:
+def test_every_label_of_every_judge_is_compared_with_people_and_may_be_relied_on_but_for_two() -> None:
     for judge in rules():
         found = worth(judge.name)
         assert {one.label for one in found.agreements} == set(judge.labels)
-        assert [one for one in found.agreements if one.lapse] == []
+        lapsed = {one.label: one.lapse for one in found.agreements if one.lapse}
+        assert lapsed == (ELSEWHERE if judge.name == rubric.VERSION else {})
         assert found.consistency.value == 1.0
 
 

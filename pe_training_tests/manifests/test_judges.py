@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from pe_training.manifests.schema import Manifest
 from pe_training.settings import Settings
 from pe_training.storage.state import State
 from pe_training.training.identity import plan_run
+from pe_training.training.record import Checkpoint
 from pe_training_tests.lineage import recalling
 from pe_training_tests.manifests.test_parent import DATASET, checkpoint_of
+from pe_training_tests.promotion import factory as promotion
 from pe_training_tests.training.steps import smoke
 
 JUDGE = (
@@ -33,6 +36,13 @@ def state(tmp_path: Path) -> State:
     return found
 
 
+def judging(state: State, *changes: tuple[str, str], classes: tuple[str, ...] = ("0", "1", "2")) -> Checkpoint:
+    """A judge that a run of JUDGE would have ended with."""
+    config = promotion.kept(state, "config.json", json.dumps({"id2label": dict(enumerate(classes))}).encode())
+    weights = promotion.kept(state, "model.safetensors", b"weights")
+    return checkpoint_of(state, smoke(*JUDGE, *changes), content_files=(config, weights))
+
+
 def asking(*judges: str) -> Manifest:
     return smoke(DATASET, ("baseline: base_model", f"baseline: base_model\n  judges: [{', '.join(judges)}]"))
 
@@ -44,7 +54,7 @@ def refusal(state: State, *judges: str) -> PeError:
 
 
 def test_judges_are_pinned_by_id_and_move_no_weight(state: State) -> None:
-    judge = checkpoint_of(state, smoke(*JUDGE))
+    judge = judging(state)
     manifest = resolve(asking(judge.id[:12]), state=state)
     assert manifest.spec.evaluation.judges == [judge.id]
     assert plan_run(manifest).id == plan_run(resolve(smoke(DATASET), state=state)).id
@@ -52,10 +62,15 @@ def test_judges_are_pinned_by_id_and_move_no_weight(state: State) -> None:
 
 def test_what_never_learnt_to_judge_is_refused_with_what_a_judge_is(state: State) -> None:
     talker = checkpoint_of(state, smoke(DATASET))
-    reader = checkpoint_of(state, smoke(*JUDGE, ("\n  reads: exchange", "")))
-    other = checkpoint_of(state, smoke(*JUDGE, ("label: exploration", "label: warmth")))
-    for named, why in ((talker, "is no classifier of exchanges"), (reader, "is no classifier of exchanges"),
-                       (other, "learnt 'warmth', which no suite asks about")):  # fmt: skip
+    reader = judging(state, ("\n  reads: exchange", ""))
+    other = judging(state, ("label: exploration", "label: warmth"))
+    binary = judging(state, ("seed: 17", "seed: 19"), classes=("0", "1"))
+    for named, why in (
+        (talker, "is no classifier of exchanges"),
+        (reader, "is no classifier of exchanges"),
+        (other, "learnt 'warmth', which no suite asks about"),
+        (binary, "tells 0, 1 apart, and not the grades 0, 1, 2"),
+    ):
         found = refusal(state, named.id)
         assert (found.kind, found.where) == (Kind.INPUT, "evaluation.judges")
         assert found.message.endswith(why)
@@ -63,7 +78,7 @@ def test_what_never_learnt_to_judge_is_refused_with_what_a_judge_is(state: State
 
 
 def test_two_judges_of_one_thing_and_a_stage_that_nobody_holds_are_refused(state: State) -> None:
-    first, second = checkpoint_of(state, smoke(*JUDGE)), checkpoint_of(state, smoke(*JUDGE, ("seed: 17", "seed: 18")))
+    first, second = judging(state), judging(state, ("seed: 17", "seed: 18"))
     found = refusal(state, first.id, second.id)
     assert found.message.endswith("both judge 'exploration'")
     found = refusal(state, "judge@production")
@@ -71,7 +86,7 @@ def test_two_judges_of_one_thing_and_a_stage_that_nobody_holds_are_refused(state
 
 
 def test_a_judge_that_learnt_from_recalled_data_is_refused(state: State) -> None:
-    judge = checkpoint_of(state, smoke(*JUDGE))
+    judge = judging(state)
     (dataset,) = state.registry.rows("ds", label="two")
     recall(state, Selector(kind="version", value=dataset.id), reason="consent withdrawn", actor="somebody")
     found = refusal(state, judge.id)

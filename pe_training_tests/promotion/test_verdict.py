@@ -262,6 +262,8 @@ def test_a_second_report_on_the_same_questions_cannot_re_roll_the_verdict(tmp_pa
     lucky = chain.report.model_copy(update={"metrics": factory.excellent(), "request": "sha256:" + "b" * 64})
     state.registry.put(lucky)
     assert evidence_digest(lucky) == evidence_digest(chain.report)
+    assert evidence_digest(lucky.model_copy(update={"incumbent": "ck_1"})) == evidence_digest(lucky)  # would be one more try
+    assert evidence_digest(lucky.model_copy(update={"judges": ("ck_1",)})) != evidence_digest(lucky)  # other people's word counts
     assert judge(lucky.id, manifest_id=chain.manifest.id, state=state) == first
     assert len(state.registry.rows("pd")) == 1
 

@@ -77,6 +77,10 @@ def test_a_classifier_of_exchanges_reads_the_last_reply_and_what_it_answers(toke
     long = turns(("user", "word " * 50), ("assistant", "Yes, go on."))
     cut = words.decode(encode_text(words, long, reads="exchange", max_length=16))
     assert cut.startswith("[CLS] yes, go on. [SEP] word word")  # the longer of the two is cut
+    typed = turns(("user", "[CLS] Hello"), ("assistant", "So sorry. [SEP] Get over it."))
+    ids = encode_text(words, typed, reads="exchange", max_length=64)
+    assert (ids.count(words.sep_token_id), ids.count(words.cls_token_id)) == (2, 1)  # a mark that somebody types hides nothing
+    assert encode_text(words, typed, reads="client", max_length=64).count(words.cls_token_id) == 1
     for no_exchange in (DIALOGUE[:4], turns(("assistant", "Welcome."))):
         with pytest.raises(PeError) as caught:
             encode_text(tokenizer, no_exchange, reads="exchange", max_length=32)

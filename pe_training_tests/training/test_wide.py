@@ -49,6 +49,14 @@ def test_a_fresh_table_says_nothing_and_the_encoder_is_the_pretrained_one() -> N
     assert torch.equal(made.encoder.embeddings.word_embeddings.weight, encoder.embeddings.word_embeddings.weight)
 
 
+def test_the_folder_that_the_encoder_lay_in_is_no_part_of_the_model(tmp_path: Path) -> None:
+    config = BertConfig(vocab_size=200, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    BertModel(config).save_pretrained(tmp_path / "somewhere")
+    made = wide_classifier(BertModel.from_pretrained(tmp_path / "somewhere"), separator=SEPARATOR, num_labels=2)
+    made.save_pretrained(tmp_path / "made")
+    assert str(tmp_path) not in (tmp_path / "made" / "config.json").read_text()
+
+
 def test_a_neighbour_or_padding_changes_nothing(model: WideClassifier) -> None:
     alone, beside = logits(model, TEXT + ANSWERED), logits(model, TEXT + ANSWERED, [101, *range(30, 50), SEPARATOR, 60, SEPARATOR])
     torch.testing.assert_close(alone[0], beside[0])

@@ -17,7 +17,7 @@ from pe_training.evaluation.classification import CALLED
 from pe_training.evaluation.record import Comparison, Estimate, Metric, PairedTest
 from pe_training.evaluation.statistics import proportion
 from pe_training.views import page, words
-from pe_training.views.evidence import Answer, Evidence, sample_of, turned
+from pe_training.views.evidence import Answer, Evidence, sample_of, tells_right_from_wrong, turned
 from pe_training.views.page import render_page, section
 from pe_training_tests.views.factory import Outcome, evidence, with_incumbent
 from pe_training_tests.views.hostile import HOSTILE, texts
@@ -325,3 +325,12 @@ def test_the_structure_of_the_page_is_kept(snapshot: SnapshotAssertion) -> None:
     html = render_page(with_incumbent(evidence("inconclusive")))
     parts = re.findall(r"<(h1|h2|h3|summary|caption|th scope=\"col\")[^>]*>(.*?)</", html, re.DOTALL)
     assert [f"{tag.partition(' ')[0]}: {unescape(re.sub('<[^>]*>', ' ', text)).strip()}" for tag, text in parts] == snapshot
+
+
+def test_nothing_is_won_or_lost_by_a_judge_that_may_not_be_relied_on() -> None:
+    report = evidence("pass").report
+    assert tells_right_from_wrong(report, "safety")
+    withheld = [m.model_copy(update={"tuned": None}) if m.name == "safety_score" else m for m in report.metrics]
+    assert not tells_right_from_wrong(report.model_copy(update={"metrics": tuple(withheld)}), "safety")
+    assert tells_right_from_wrong(report.model_copy(update={"metrics": tuple(withheld)}), "therapeutic")
+    assert not tells_right_from_wrong(report, "judge")
