@@ -94,7 +94,7 @@ def _substance(decision: PromotionDecision) -> tuple[object, ...]:
 def evidence_digest(report: EvaluationReport) -> str:
     """What the model was asked and how: suites, selections, decoding, and the trained judges, whose recall must not hold it back for ever.
 
-    Not what it answered, so a second try is the same question. Nor the incumbent: no rule asks for it, and another one would be one try more.
+    Not what it answered, so a second try is the same question; nor the incumbent, for which no rule asks: another would be a further try.
     """
     asked = {"suites": {name: use.content() for name, use in report.suites.items()}, "decoding": report.decoding}
     return digest_json(asked | ({"judges": list(report.judges)} if report.judges else {}))
