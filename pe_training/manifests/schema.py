@@ -146,7 +146,7 @@ class Recovery(Growing):
     """What to do when the loss becomes NaN, infinite or jumps."""
 
     on_spike: Literal["rollback", "stop"] = "stop"
-    spike_factor: float = Field(default=2.0, gt=1, description="times the running median, and farther from it than losses scatter")
+    spike_factor: float = Field(default=2.0, gt=1, description="times the running median; of a classifier, the mean of five steps")
     lr_factor: float = Field(default=0.5, gt=0, le=1)
     max_rollbacks: int = Field(default=2, ge=0)
 

@@ -25,8 +25,9 @@ from pe_training.training.trace import Gradients, Trace, trained_names
 SPIKE_WINDOW_STEPS = 20
 SPIKE_MIN_STEPS = 5
 SPIKE_FLOOR_NATS = math.log(2)  # where the usual loss is nearly nothing, a multiple of it is nearly nothing too
-SPIKE_SPREADS = 6.0  # the loss of a few weighted texts scatters: what lies within this many standard deviations of the usual is no jump
-_DEVIATIONS = 1.4826  # standard deviations in a median absolute one, of normally distributed numbers
+TEXTS_SPIKE_STEPS = (
+    5  # steps of a classifier that are looked at together: one rare text among sixteen doubles a step's loss, and nothing is wrong
+)
 
 
 class Spike(Exception):  # noqa: N818 (an event, not an error: recovery decides)
@@ -37,18 +38,20 @@ class Spike(Exception):  # noqa: N818 (an event, not an error: recovery decides)
         self.step, self.loss, self.usual = step, loss, usual
 
 
-def is_spike(loss: float, *, recent: Sequence[float], factor: float) -> bool:
-    """Whether ``loss`` (nats) is no number, or jumped away from ``recent`` ones.
+def now_and_before(losses: Sequence[float], task: str) -> tuple[float, Sequence[float]]:
+    """The loss that is looked at, and those that it is compared with: of a classifier the mean of its last few steps."""
+    steps = TEXTS_SPIKE_STEPS if task == "text_classification" else 1
+    return statistics.fmean(losses[-steps:]), losses[:-steps]
 
-    A jump is above ``factor`` times their median, by more than a halved probability, and farther away than they scatter.
-    """
+
+def is_spike(loss: float, *, recent: Sequence[float], factor: float) -> bool:
+    """Whether ``loss`` (nats) is no number, or jumped: above ``factor`` times the median of ``recent``, by more than a halved probability."""
     if not math.isfinite(loss):
         return True
     if len(recent) < SPIKE_MIN_STEPS:
         return False
     usual = statistics.median(recent)
-    scatter = _DEVIATIONS * statistics.median(abs(one - usual) for one in recent)
-    return loss > factor * usual and loss - usual > max(SPIKE_FLOOR_NATS, SPIKE_SPREADS * scatter)
+    return loss > factor * usual and loss - usual > SPIKE_FLOOR_NATS
 
 
 @dataclass(frozen=True)
@@ -170,9 +173,11 @@ class Keeper(lightning.Callback):
         return [bool(count) for count in task.summed_over_ranks(*map(float, wishes))]
 
     def _refuse_spike(self, loss: float) -> None:
-        recent = [line["loss"] for line in self.history[-SPIKE_WINDOW_STEPS:] if "loss" in line]
-        if is_spike(loss, recent=recent, factor=self._spec.recovery.spike_factor):
-            raise Spike(step=self._step, loss=loss, usual=statistics.median(recent) if len(recent) >= SPIKE_MIN_STEPS else None)
+        now, recent = now_and_before(
+            [*(line["loss"] for line in self.history[-SPIKE_WINDOW_STEPS:] if "loss" in line), loss], self._spec.task
+        )
+        if is_spike(now, recent=recent, factor=self._spec.recovery.spike_factor):
+            raise Spike(step=self._step, loss=now, usual=statistics.median(recent) if len(recent) >= SPIKE_MIN_STEPS else None)
 
     def _refuse_no_number(self, value: float, *, what: str) -> None:
         if not math.isfinite(value):
