@@ -45,7 +45,7 @@ def now_and_before(losses: Sequence[float], task: str) -> tuple[float, Sequence[
 
 
 def is_spike(loss: float, *, recent: Sequence[float], factor: float) -> bool:
-    """Whether ``loss`` (nats) is no number, or jumped: above ``factor`` times the median of ``recent``, by more than a halved probability."""
+    """Whether ``loss`` (nats) is no number, or jumped: above ``factor`` times the usual, and by more than a halved probability."""
     if not math.isfinite(loss):
         return True
     if len(recent) < SPIKE_MIN_STEPS:
