@@ -112,7 +112,10 @@ def compare(
     rubric_digest: str,
     labels_digest: str,
 ) -> JudgeCalibration:
-    """A judge's grades of replies beside those that people gave, asked twice: as they stand, and set differently."""
+    """A judge's grades of replies beside those that people gave, asked twice: as they stand, and set differently.
+
+    What a person did not name was looked for and not seen; a judge must speak of every label.
+    """
     found = judge.grade(exchanges)
     again = judge.grade([Exchange(asked=one.asked, reply=_set_differently(one.reply)) for one in exchanges])
     return JudgeCalibration(
@@ -125,7 +128,7 @@ def compare(
         replies=len(exchanges),
         consistency=proportion(sum(one == other for one, other in zip(found, again, strict=True)), len(found)),
         agreements=tuple(
-            agreement(label, meaning, mine=[one.get(label, 0) for one in found], theirs=[one.get(label, 0) for one in given])
+            agreement(label, meaning, mine=[one[label] for one in found], theirs=[one.get(label, 0) for one in given])
             for label, meaning in sorted(meanings.items())
         ),
     )

@@ -1,9 +1,8 @@
 """A classifier with two eyes: an encoder that reads for meaning, and a table of the runs of one to three tokens that a text holds.
 
-Wide and deep (Cheng et al. 2016, arXiv:1606.07792). On a few thousand labelled rows the table learns the phrases that people's labels turn
-on ("sorry to hear", "have you tried") within the first hundred steps, which a small encoder alone takes far longer for. It sees the first
-of two texts only: the reply, not what it answers. A run of tokens falls into one of ``buckets`` by its hash, and a text's weights
-are scaled so that a long one does not shout.
+Wide and deep (Cheng et al. 2016, arXiv:1606.07792). The table learns the phrases that people's labels turn on ("sorry to hear", "have you
+tried") from a few thousand labelled rows. It sees the first of two texts only: the reply, not what it answers. A run of tokens falls into
+one of ``buckets`` by its hash, and a text's weights are scaled so that a long one does not shout. What it brings: ADR 0022.
 
 transformers' Auto classes know it once this module is imported. It is saved as any model of theirs is; who loads it needs this package.
 """

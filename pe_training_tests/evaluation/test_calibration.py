@@ -87,7 +87,8 @@ def test_another_judge_meaning_or_reply_is_another_calibration(tmp_path: Path) -
 
 
 def test_a_judge_that_contradicts_itself_over_blanks_is_shown_to() -> None:
-    fickle = replace(rule("conduct-v1"), grade=lambda exchanges: [{"refusal": int("  " in one.reply)} for one in exchanges])
+    nothing = dict.fromkeys(conduct.CONDUCT, 0)
+    fickle = replace(rule("conduct-v1"), grade=lambda exchanges: [nothing | {"refusal": int("  " in one.reply)} for one in exchanges])
     assert calibrate(fickle, LABEL_SETS / "conduct.yaml").consistency.value == 0.0
 
 

@@ -21,14 +21,6 @@ from pe_training_tests.training.steps import smoke
 OTHER_DATA = ("name: sample-dialogues", "name: two")
 
 
-@pytest.fixture
-def state(tmp_path: Path) -> State:
-    found = State(Settings(home=tmp_path / "home"))
-    for name in ("one", "two"):
-        recalling.accepted(found, tmp_path, name)
-    return found
-
-
 def beside(incumbent: str, *changes: tuple[str, str]) -> Manifest:
     return smoke(
         ("name: sample-dialogues", "name: one"), ("baseline: base_model", f"baseline: base_model\n  incumbent: {incumbent}"), *changes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -12,11 +11,9 @@ from pe_training.datasets.recall import Selector
 from pe_training.lineage.recall import recall
 from pe_training.manifests.resolve import resolve
 from pe_training.manifests.schema import Manifest
-from pe_training.settings import Settings
 from pe_training.storage.state import State
 from pe_training.training.identity import plan_run
 from pe_training.training.record import Checkpoint
-from pe_training_tests.lineage import recalling
 from pe_training_tests.manifests.test_parent import DATASET, checkpoint_of
 from pe_training_tests.promotion import factory as promotion
 from pe_training_tests.training.steps import smoke
@@ -26,14 +23,6 @@ JUDGE = (
     ("packing: true", "label: exploration\n  reads: exchange"), ("[accuracy, safety, fairness, therapeutic]", "[accuracy]"),
     (", safety: 24, fairness: 4, therapeutic: 12", ""), ("base_model", "none"),
 )  # fmt: skip
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> State:
-    found = State(Settings(home=tmp_path / "home"))
-    for name in ("one", "two"):
-        recalling.accepted(found, tmp_path, name)
-    return found
 
 
 def judging(state: State, *changes: tuple[str, str], classes: tuple[str, ...] = ("0", "1", "2")) -> Checkpoint:

@@ -30,14 +30,6 @@ def with_model(text: str, *changes: tuple[str, str]) -> Manifest:
     return smoke(DATASET, ('"scratch:tiny-llama"', f'"scratch:tiny-llama"{text}'), *changes)
 
 
-@pytest.fixture
-def state(tmp_path: Path) -> State:
-    found = State(Settings(home=tmp_path / "home"))
-    for name in ("one", "two"):
-        recalling.accepted(found, tmp_path, name)
-    return found
-
-
 def checkpoint_of(state: State, spec: Manifest, **changes: Any) -> Checkpoint:
     """What a run of ``spec`` would have ended with."""
     manifest = resolve(spec, state=state)
