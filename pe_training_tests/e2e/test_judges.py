@@ -134,6 +134,8 @@ def test_a_trained_judge_speaks_for_its_label_and_rules_for_the_others(trained: 
     assert graded == [{"exploration": 0}, {"exploration": 2}]
     shown = pe("show", worth[name].id, home=home).stdout
     assert "judge-explorations, test split" in shown
+    assert agreed.macro_f1
+    assert f"{agreed.macro_f1.value:.2f} ({agreed.macro_f1.low:.2f} to" in " ".join(shown.split())
     above = pe("trace", report.id, home=home).stdout
     assert "judge-explorations" in above
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -12,7 +13,9 @@ from rich.console import Console
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.evaluation import conduct, rubric
-from pe_training.evaluation.calibration import LABEL_SETS, calibrate, calibrations, label_sets, read_labelled
+from pe_training.evaluation.agreement import cohens_kappa
+from pe_training.evaluation.calibration import LABEL_SETS, calibrate, calibrations, label_sets, meanings, read_labelled
+from pe_training.evaluation.empathy import grades
 from pe_training.evaluation.judges import COUNTED, RESTS_ON, Judge, judged, labels_behind, rules
 from pe_training.evaluation.record import JudgeCalibration, Metric
 from pe_training.lineage.verify import verify_all
@@ -24,6 +27,7 @@ from pe_training.storage.state import State
 from pe_training.views.console import calibration_view
 from pe_training_tests.evaluation import controls
 from pe_training_tests.evaluation.test_nothing_defaults import REPLIED, replies
+from pe_training_tests.shared_data import SHARED_DATA, needs_shared_data
 
 # As the judges' own documentation says: precision, recall.
 DOCUMENTED = {
@@ -69,6 +73,18 @@ def test_every_label_of_every_judge_is_compared_with_people_and_may_be_relied_on
         lapsed = {one.label: one.lapse for one in found.agreements if one.lapse}
         assert lapsed == (ELSEWHERE if judge.name == rubric.VERSION else {})
         assert found.consistency.value == 1.0
+
+
+@needs_shared_data
+@pytest.mark.parametrize(("name", "label"), [("er", "emotional_reaction"), ("ip", "interpretation"), ("ex", "exploration")])
+def test_what_other_people_say_of_the_rules_is_what_their_labels_say(name: str, label: str) -> None:
+    meaning, _ = meanings()[label]
+    lines = (SHARED_DATA / f"epitome_{name}.jsonl").read_text().splitlines()
+    rows = [row for row in map(json.loads, lines) if row["split"] == "dev"]
+    found = cohens_kappa([grades(row["text"])[label] for row in rows], [int(row["label"]) for row in rows], grades=meaning.grades)
+    assert found
+    assert meaning.elsewhere
+    assert (len(rows), round(found.value, 2)) == (465, meaning.elsewhere.kappa)
 
 
 def test_another_judge_meaning_or_reply_is_another_calibration(tmp_path: Path) -> None:
