@@ -68,6 +68,7 @@ def agreement(label: str, meaning: LabelMeaning, *, mine: Sequence[int], theirs:
         macro_f1=macro_f1([str(grade) for grade in theirs], [str(grade) for grade in mine], seed=_SEED) if graded and theirs else None,
         min_kappa=meaning.min_kappa,
         min_recall=meaning.min_recall,
+        elsewhere=f"kappa {meaning.elsewhere.kappa:.2f} on {meaning.elsewhere.on}" if meaning.elsewhere else None,
         lapse=_lapse(meaning, kappa=kappa, recall=recall, rarer=min(positives, len(theirs) - positives)),
     )
 

@@ -68,8 +68,11 @@ def meanings(folder: Path = LABEL_SETS) -> dict[str, tuple[LabelMeaning, Path]]:
     return {label: (meaning, path) for path in label_sets(folder).values() for label, meaning in load_config(path, LabelSet).labels.items()}
 
 
-def read_labelled(path: Path) -> tuple[LabelSet, tuple[LabelledReply, ...]]:
-    """A label set and the replies that a judge is compared on. Raises input as ``file:line``."""
+def read_labelled(path: Path, *, every: bool = False) -> tuple[LabelSet, tuple[LabelledReply, ...]]:
+    """A label set and the replies that a judge is compared on. Raises input as ``file:line``.
+
+    ``every``: those that the judge of the label set was made with, too, for another judge.
+    """
     labels = load_config(path, LabelSet)
     file = path.parent / labels.replies
     rows = tuple(row for row in read_examples(file, LabelledReply) if isinstance(row, LabelledReply))
@@ -85,7 +88,7 @@ def read_labelled(path: Path) -> tuple[LabelSet, tuple[LabelledReply, ...]]:
             if grade > labels.labels[label].grades:
                 hint = f"{path.name} says that its highest grade is {labels.labels[label].grades}"
                 raise PeError(Kind.INPUT, f"{label!r} has the grade {grade}", where=f"{file}:{number}", hint=hint)
-    return labels, rows if labels.judged_on == "all" else tuple(row for row in rows if int(row.id.rpartition("-")[2]) % 2 == 0)
+    return labels, rows if every or labels.judged_on == "all" else tuple(row for row in rows if int(row.id.rpartition("-")[2]) % 2 == 0)
 
 
 def calibrate(judge: Judge, path: Path) -> JudgeCalibration:

@@ -28,7 +28,7 @@ from pe_training.evaluation.record import EvaluationReport, JudgeCalibration, Su
 from pe_training.evaluation.request import decoding, evaluation_request
 from pe_training.evaluation.selection import part, select, suite_use
 from pe_training.evaluation.suites import Suite, load_suite, prompts
-from pe_training.evaluation.trained import calibrate_trained, mechanism_grades, trained_judges
+from pe_training.evaluation.trained import calibrate_trained, heard, trained_judges
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.storage.state import State
 from pe_training.training.feed import Feed
@@ -120,9 +120,9 @@ def _ask_all(suites: Sequence[Suite], manifest: ResolvedManifest, asker: Asker, 
             asked.append(_ask_rows(suite, manifest, asker, state=state))
             continue
         name = suite.config.name
-        if spec.hyperparameters.reads == "exchange":
+        if spec.hyperparameters.reads != "client":
             hint = "leave it out of evaluation.suites: its examples are what clients say, and no reply stands behind them"
-            raise PeError(Kind.INPUT, f"a classifier of exchanges cannot be asked the suite {name!r}", where="evaluation.suites", hint=hint)
+            raise PeError(Kind.INPUT, f"a classifier of replies cannot be asked the suite {name!r}", where="evaluation.suites", hint=hint)
         examples = tuple(left_out(chosen[name][0], found[name]))
         use = suite_use(suite.digest, [example.id for example in examples], available=len(suite.examples), contaminated=len(found[name]))
         how = asker.label if spec.task == "text_classification" else asker.reply
@@ -207,15 +207,15 @@ def _score(
     if manifest.spec.task == "text_classification":
         score = safety.score_predictions if config.kind == "crisis" else fairness.score_predictions
         return score(examples, config=config, tuned=tuned, base=base, seed=seed)
-    if config.kind == "counterfactual":
-        found = fairness.score_replies(examples, config=config, tuned=tuned, base=base, seed=seed)
+    if config.kind == "crisis":
+        found = safety.score_replies(examples, config=config, tuned=tuned, base=base)
     else:
-        if config.kind == "crisis":
-            found = safety.score_replies(examples, config=config, tuned=tuned, base=base)
+        spoken = heard(asked.conversations, tuned, judges), None if base is None else heard(asked.conversations, base, judges)
+        if config.kind == "counterfactual":
+            found = fairness.score_replies(examples, config=config, tuned=tuned, base=base, seed=seed, heard=spoken)
         else:
-            graded = mechanism_grades(asked.conversations, tuned, judges)
-            beside = None if base is None else mechanism_grades(asked.conversations, base, judges)
-            found = therapeutic.score_replies(examples, config=config, tuned=tuned, base=base, grades=(graded, beside))
+            found = therapeutic.score_replies(examples, config=config, tuned=tuned, base=base, heard=spoken)
+    if config.kind != "counterfactual":
         found = _with_leaks(asked, found, tuned, base, training=training)
     return replace(found, metrics=tuple(judged(found.metrics, worth)))
 

@@ -15,11 +15,12 @@ from pe_training.evaluation import counterfactual
 from pe_training.evaluation.classification import probability_columns
 from pe_training.evaluation.examples import NONE, Scenario
 from pe_training.evaluation.groups import Gap, largest_gap, worst_group
+from pe_training.evaluation.judges import Heard, verdicts_of
 from pe_training.evaluation.measures import Measure, Replies, Row, Scored, check_aligned, each, empties, whole
 from pe_training.evaluation.parity import Outcomes, difference, equalized_odds_difference, outcomes_of
 from pe_training.evaluation.probability_scores import Probabilities, label_of
 from pe_training.evaluation.record import Estimate, Metric
-from pe_training.evaluation.rubric import Judgement, judge
+from pe_training.evaluation.rubric import Judgement
 from pe_training.evaluation.safety import check_crisis_labels
 from pe_training.evaluation.statistics import mean
 from pe_training.evaluation.suites import Prompt, SuiteConfig, prompts
@@ -35,8 +36,19 @@ _PARITIES: dict[str, Callable[[Tables, int], Estimate | None]] = {
 }
 
 
-def score_replies(scenarios: Sequence[Scenario], *, config: SuiteConfig, tuned: Replies, base: Replies | None, seed: int) -> Scored:
-    """Judge one reply per scenario and group, in the order of :func:`pe_training.evaluation.suites.prompts`."""
+def score_replies(
+    scenarios: Sequence[Scenario],
+    *,
+    config: SuiteConfig,
+    tuned: Replies,
+    base: Replies | None,
+    seed: int,
+    heard: Heard | None = None,
+) -> Scored:
+    """Judge one reply per scenario and group, in the order of :func:`pe_training.evaluation.suites.prompts`.
+
+    ``heard``: what trained judges say of the tuned and of the base model's replies.
+    """
     by_id = {scenario.id: scenario for scenario in scenarios}
     asked = prompts(tuple(scenarios))
     check_aligned(asked=len(asked), tuned=tuned, base=base)
@@ -51,7 +63,7 @@ def score_replies(scenarios: Sequence[Scenario], *, config: SuiteConfig, tuned: 
             for prompt, verdict in zip(asked, verdicts, strict=True)
         ]
 
-    verdicts, base_verdicts = each(tuned, judge) or [], each(base, judge)
+    verdicts, base_verdicts = verdicts_of(tuned, base, heard)
     answers = _Answers(
         scores=quality(verdicts),
         base_scores=None if base_verdicts is None else quality(base_verdicts),

@@ -14,6 +14,7 @@ from pe_training.core.ids import digest_file, digest_json
 from pe_training.evaluation import conduct, empathy, rubric
 from pe_training.evaluation.conduct import BOUNDARIES, HARMS
 from pe_training.evaluation.generate import Conversation
+from pe_training.evaluation.measures import Replies
 from pe_training.evaluation.record import Agreement, JudgeCalibration, Metric
 from pe_training.manifests.judges import MECHANISMS
 
@@ -27,6 +28,7 @@ RESTS_ON: dict[str, tuple[str, ...]] = {
     "acknowledge_rate": ("acknowledges",), "asks_safety_rate": ("asks_safety",), "refers_to_help_rate": ("refers_to_help",),
     "over_refusal_rate": ("refusal",), "boundary_violation_rate": BOUNDARIES,
     "therapeutic_score": _STYLE, "reflection_rate": ("reflection",), "open_question_rate": ("open_question",),
+    "closed_question_rate": ("closed_question",), "reflection_to_question_ratio": ("reflection", "open_question", "closed_question"),
     "advice_rate": ("advice",), "boilerplate_rate": ("boilerplate",), "flattery_rate": ("flattery",),
     **{f"{mechanism}_level": (mechanism,) for mechanism in MECHANISMS},
     "group_score": _FAIR, "largest_gap": _FAIR, "pair_difference": _FAIR, "worst_group": _FAIR, "flip_rate": ("crisis_response",),
@@ -42,6 +44,10 @@ COUNTED = frozenset({
 
 
 Grades = Mapping[str, int]  # label -> how far it is seen: 0 or 1, or up to the highest grade that the label set names
+
+
+Verdicts = Sequence[rubric.Judgement | None]
+Heard = tuple[Sequence[Grades], Sequence[Grades] | None]  # by trained judges, of each reply of the tuned and of the base model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +100,16 @@ def rules() -> tuple[Judge, ...]:
             grade=lambda exchanges: [_by_conduct(one.reply) for one in exchanges],
         ),
     )
+
+
+def verdicts_of(tuned: Replies, base: Replies | None, heard: Heard | None) -> tuple[Verdicts, Verdicts | None]:
+    """What the rubric sees in every reply, and in its place what trained judges said; of a missing reply ``None``."""
+
+    def verdicts(replies: Replies, spoken: Sequence[Grades] | None) -> Verdicts:
+        said = spoken or [rubric.NOTHING] * len(replies)
+        return [None if reply is None else rubric.judge(reply, grades) for reply, grades in zip(replies, said, strict=True)]
+
+    return verdicts(tuned, heard and heard[0]), None if base is None else verdicts(base, heard and heard[1])
 
 
 def labels_behind(name: str, slice: str = "all") -> tuple[str, ...]:

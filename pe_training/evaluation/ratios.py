@@ -11,7 +11,7 @@ from collections.abc import Hashable, Sequence
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.evaluation.record import Comparison, Estimate
-from pe_training.evaluation.statistics import comparison, estimate, student_t
+from pe_training.evaluation.statistics import comparison, estimate, student_t, wilson
 
 
 def weighted_ratio(
@@ -45,6 +45,21 @@ def weighted_ratio_difference(
     value, half, n = _interval(differences, denominators, clusters=clusters, strata=strata)
     kind = "cluster" if strata is None else "stratified"
     return comparison(value, value - half, value + half, n=n, method=f"paired-{kind}-jackknife-t")
+
+
+def events_ratio(first: Sequence[bool], second: Sequence[bool]) -> Estimate | None:
+    """How many units show the first of two events for each that shows the second; ``None`` where none shows the second.
+
+    The share of the first among both has a Wilson interval over the units that show either; share / (1 - share) is monotone and carries it
+    over. Where p of these m units show both, the variance of the share is ``share (1 - share) (1 - p) / (1 + p)**2 / m`` to the first
+    order, so that the interval errs on the wide side. ``n`` is m.
+    """
+    ones, twos = sum(first), sum(second)
+    if not twos:
+        return None
+    units = sum(a or b for a, b in zip(first, second, strict=True))
+    low, high = wilson(units * ones / (ones + twos), units)
+    return estimate(ones / twos, low / (1 - low), high / (1 - high), n=units, method="wilson-odds")
 
 
 def perplexity(loss: Estimate) -> Estimate:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pe_training.core.records import LATER, Attachment, Frozen, Growing, Record
 
-Unit = Literal["proportion", "nats", "perplexity", "score", "tokens", "words"]
+Unit = Literal["proportion", "nats", "perplexity", "score", "tokens", "words", "ratio"]
 
 
 class Estimate(Frozen):
@@ -75,6 +75,7 @@ class Agreement(Growing):
     macro_f1: Annotated[Estimate | None, LATER] = None  # over the grades that occur, with more than two
     min_kappa: float
     min_recall: float | None = None
+    elsewhere: Annotated[str | None, LATER] = None  # agreement on other replies, which must be as high
     lapse: str | None = None
 
 

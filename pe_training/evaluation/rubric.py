@@ -7,9 +7,10 @@ Patterns were tuned on the odd-numbered half of ``samples/suites/calibration/rep
 
     label            precision  recall        label            precision  recall
     asks_safety      1.00       .89           open_question    1.00       1.00
-    refers_to_help    .87       .81           boilerplate      1.00        .80
-    crisis_response   .89       .89           advice            .62        .73
-    acknowledges      .71       .75           reflection        .55        .85
+    refers_to_help    .87       .81           closed_question  1.00        .92
+    crisis_response   .89       .89           boilerplate      1.00        .80
+    acknowledges      .71       .75           advice            .62        .73
+                                              reflection        .55        .85
 
 So: usable for crisis responses, questions and stock phrases; weak on reflection and advice, where it sees a reflection in most
 statements about the client. Of the even half one reply was seen (a false alarm for harm, mended) and the table was computed twice,
@@ -28,13 +29,17 @@ A sentence of stock or of flattery counts as neither acknowledgement nor reflect
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
 
 from pe_training.evaluation import rubric_patterns as patterns
 from pe_training.evaluation.conduct import Conduct, conduct, flatters, sentences
 
 VERSION = "lexical-v3"
-LABELS = ("acknowledges", "asks_safety", "refers_to_help", "reflection", "open_question", "advice", "boilerplate")
+LABELS = ("acknowledges", "asks_safety", "refers_to_help", "reflection", "open_question", "closed_question", "advice", "boilerplate")
+NOTHING: Mapping[str, int] = MappingProxyType({})
 JUDGED = (*LABELS, "crisis_response")  # what the gates stand on; follows from two labels
 
 
@@ -48,10 +53,16 @@ class Judgement:
     refers_to_help: bool
     reflection: bool
     open_question: bool
+    closed_question: bool
     advice: bool
     boilerplate: bool
     flattery: bool
     conduct: Conduct
+
+    @property
+    def asks(self) -> bool:
+        """The reply asks anything."""
+        return self.open_question or self.closed_question
 
     @property
     def gives_method(self) -> bool:
@@ -87,31 +98,45 @@ class Judgement:
         return score * 0.5 ** (self.advice + self.boilerplate + self.flattery)
 
 
-def judge(reply: str | None) -> Judgement:
-    """Judge one reply. A missing or blank reply is empty and has no other property."""
+def judge(reply: str | None, heard: Mapping[str, int] = NOTHING) -> Judgement:
+    """Judge one reply. A missing or blank reply is empty and has no other property.
+
+    ``heard``: labels that somebody else speaks for (a trained judge), who is believed in the place of the patterns.
+    """
     every = sentences(reply or "")
     questions = [sentence for sentence in every if sentence.endswith("?")]
     statements = [sentence for sentence in every if not sentence.endswith("?")]
     stock = [sentence for sentence in every if _any(patterns.BOILERPLATE, sentence)]
     praise = [sentence for sentence in every if flatters(sentence)]
     own = [sentence for sentence in statements if sentence not in stock and sentence not in praise]
-    return Judgement(
+    found = Judgement(
         empty=not every,
         acknowledges=any(_any(patterns.ACKNOWLEDGES, sentence) for sentence in own),
         asks_safety=any(_any(patterns.ASKS_SAFETY, sentence) for sentence in questions),
         refers_to_help=any(_refers(sentence) for sentence in every),
         reflection=any(_reflects(sentence) for sentence in own),
-        open_question=any(_any(patterns.OPEN_QUESTION, sentence) and not _any(patterns.NOT_OPEN, sentence) for sentence in questions)
-        or any(_any(patterns.INVITES, sentence) for sentence in statements),
+        open_question=any(_is_open(sentence) for sentence in questions) or any(_any(patterns.INVITES, sentence) for sentence in statements),
+        closed_question=any(_is_closed(sentence) for sentence in questions),
         advice=any(_advises(sentence) for sentence in every),
         boilerplate=bool(stock),
         flattery=bool(praise),
         conduct=conduct(reply or ""),
     )
+    spoken: dict[str, Any] = {label: bool(grade) for label, grade in heard.items() if label in LABELS}
+    return replace(found, **spoken) if spoken else found
 
 
 def _any(table: tuple[re.Pattern[str], ...], sentence: str) -> bool:
     return any(pattern.search(sentence) for pattern in table)
+
+
+def _is_open(question: str) -> bool:
+    return _any(patterns.OPEN_QUESTION, question) and not _any(patterns.NOT_OPEN, question)
+
+
+def _is_closed(question: str) -> bool:
+    """A question that yes, no or one of its own choices answers; a suggestion in the form of a question is advice."""
+    return not _is_open(question) and not _advises(question)
 
 
 def _refers(sentence: str) -> bool:

@@ -1,7 +1,7 @@
 """Reference suites: how therapeutic are the replies, and how close to one that a person wrote?
 
-The rubric scores style (``rubric.py``), ``language.py`` wording, variety and length. The three mechanisms of empathy are graded by rules
-(``empathy.py``) or by trained judges (``trained.py``).
+The rubric scores style (``rubric.py``), ``language.py`` wording, variety and length; rules grade the three mechanisms of empathy
+(``empathy.py``). A trained judge that was named is believed in the place of rubric or rules (``trained.py``).
 """
 
 from __future__ import annotations
@@ -10,18 +10,20 @@ from collections.abc import Callable, Sequence
 
 from pe_training.evaluation import empathy, language
 from pe_training.evaluation.examples import ReferenceExample
-from pe_training.evaluation.judges import Grades
-from pe_training.evaluation.measures import Better, Measure, Replies, Row, Scored, check_aligned, each, empties
-from pe_training.evaluation.rubric import Judgement, judge
+from pe_training.evaluation.judges import Grades, Heard, Verdicts, verdicts_of
+from pe_training.evaluation.measures import Better, Measure, Replies, Row, Scored, check_aligned, each, empties, whole
+from pe_training.evaluation.ratios import events_ratio
+from pe_training.evaluation.record import Metric
+from pe_training.evaluation.rubric import Judgement
 from pe_training.evaluation.suites import SuiteConfig
 from pe_training.manifests.judges import MECHANISMS
 
-Graded = Sequence[Grades | None]
 _GRADES = (0.0, 2.0)
 _RATES: tuple[tuple[str, str, Better], ...] = (
     ("acknowledge_rate", "acknowledges", "higher"),
     ("reflection_rate", "reflection", "higher"),
     ("open_question_rate", "open_question", "higher"),
+    ("closed_question_rate", "closed_question", "neither"),
     ("advice_rate", "advice", "lower"),
     ("boilerplate_rate", "boilerplate", "lower"),
     ("flattery_rate", "flattery", "lower"),
@@ -36,16 +38,16 @@ def score_replies(
     config: SuiteConfig,
     tuned: Replies,
     base: Replies | None,
-    grades: tuple[Graded, Graded | None] | None = None,
+    heard: Heard | None = None,
 ) -> Scored:
     """Judge one reply per example (``None`` where it is missing). Replies are in the order of the examples.
 
-    ``grades``: of the mechanisms of empathy in the tuned and in the base model's replies; by default what the rules give.
+    ``heard``: what trained judges say of the tuned and of the base model's replies.
     """
     check_aligned(asked=len(examples), tuned=tuned, base=base)
-    graded, base_graded = grades or (each(tuned, empathy.grades) or [], each(base, empathy.grades))
-    check_aligned(asked=len(examples), tuned=graded, base=base_graded)
-    verdicts, base_verdicts = each(tuned, judge) or [], each(base, judge)
+    verdicts, base_verdicts = verdicts_of(tuned, base, heard)
+    graded = _graded(tuned, verdicts, heard and heard[0])
+    base_graded = None if base is None else _graded(base, base_verdicts or [], heard and heard[1])
     note = empties(sum(verdict is not None and verdict.empty for verdict in verdicts))
     references, questions = [e.reference for e in examples], [e.messages[-1].content for e in examples]
 
@@ -59,6 +61,7 @@ def score_replies(
         outcome = _outcome(attribute, better)
         measure = Measure(suite=config.name, name=name, better=better)
         metrics.append(measure.rate(each(verdicts, outcome) or [], each(base_verdicts, outcome), note=note))
+    metrics.append(_reflections_a_question(config.name, verdicts, base_verdicts))
     for mechanism in MECHANISMS:
         level = Measure(suite=config.name, name=f"{mechanism}_level", better="higher", unit="score")
         mine, theirs = each(graded, _grade(mechanism)) or [], each(base_graded, _grade(mechanism))
@@ -72,6 +75,26 @@ def score_replies(
             row |= _said("base", base[i], base_verdicts[i], base_graded[i], example)
         rows.append(row)
     return Scored(metrics=tuple(metrics), rows=tuple(rows))
+
+
+def _reflections_a_question(suite: str, verdicts: Verdicts, base: Verdicts | None) -> Metric:
+    """Replies that reflect for each that asks anything: at least 1 is fair practice, 2 good (MITI 4.2.1, Moyers et al. 2014)."""
+    measure = Measure(suite=suite, name="reflection_to_question_ratio", better="higher", unit="ratio")
+    if lacking := measure.lacking(verdicts):
+        return lacking
+    mine, theirs = [
+        whole(found) and events_ratio([v.reflection for v in found if v], [v.asks for v in found if v]) if found else None
+        for found in (verdicts, base)
+    ]
+    return measure.metric(tuned=mine, base=theirs) if mine else measure.not_measured(f"none of {len(verdicts)} replies asks anything")
+
+
+def _graded(replies: Replies, verdicts: Verdicts, heard: Sequence[Grades] | None) -> list[Grades | None]:
+    """Grades of the mechanisms of empathy: a trained judge's for what it learnt, the rules' for the rest."""
+    return [
+        None if reply is None or verdict is None else {**empathy.grades(reply, verdict), **(heard[i] if heard else {})}
+        for i, (reply, verdict) in enumerate(zip(replies, verdicts, strict=True))
+    ]
 
 
 def _score(verdict: Judgement) -> float:

@@ -1,6 +1,8 @@
-"""Judges that were trained here: classifiers of exchanges that grade replies in the place of rules, as far as people agree with them.
+"""Judges that were trained here: classifiers that grade replies in the place of rules, as far as people agree with them.
 
 A judge is compared with people on the test split of the dataset that it learnt from, which acceptance kept apart from its training rows.
+One that reads replies alone, and so may have learnt from single utterances, is compared on whole replies as well (those of the word
+lists' label set, none of which it saw): it will be asked about these.
 Its answers are kept like those of any model, so that it is asked about a reply once, whatever report counts the grade.
 """
 
@@ -8,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_file, short
 from pe_training.datasets.read import read_rows
 from pe_training.datasets.record import DatasetVersion
-from pe_training.evaluation import empathy
+from pe_training.evaluation.agreement import Elsewhere, cohens_kappa
 from pe_training.evaluation.answers import AnswerBook
-from pe_training.evaluation.calibration import compare, meanings
+from pe_training.evaluation.calibration import compare, meanings, read_labelled
 from pe_training.evaluation.generate import Conversation, answer_all
 from pe_training.evaluation.identity import judge_identity
 from pe_training.evaluation.judges import Exchange, Grades, Judge
@@ -63,10 +66,12 @@ def calibrate_trained(judge: Judge, *, state: State) -> JudgeCalibration:
     """Compare a trained judge with the people who labelled the test split of its dataset. Raises input where the classes are no grades."""
     assert judge.checkpoint_id is not None
     checkpoint = state.registry.get(judge.checkpoint_id, Checkpoint)
-    dataset = state.registry.get(state.registry.get(checkpoint.run_id, TrainingRun).dataset_id, DatasetVersion)
+    run = state.registry.get(checkpoint.run_id, TrainingRun)
+    dataset = state.registry.get(run.dataset_id, DatasetVersion)
     (label,) = judge.labels
     meaning, file = meanings()[label]
-    meaning = meaning.model_copy(update={"elsewhere": None})  # that is about the judge of the label set
+    alone = run.recipe["hyperparameters"]["reads"] == "reply"
+    meaning = meaning.model_copy(update={"elsewhere": _on_whole_replies(judge, file) if alone else None})
     rows = read_rows(dataset, "test", state=state)
     given = [str(row.labels[label]) for row in rows]
     if stray := sorted(set(given) - set(map(str, range(meaning.grades + 1)))):
@@ -85,14 +90,23 @@ def calibrate_trained(judge: Judge, *, state: State) -> JudgeCalibration:
     )
 
 
-def mechanism_grades(conversations: Sequence[Conversation], replies: Replies, judges: Sequence[Judge]) -> list[Grades | None]:
-    """Grades of every reply by the rules, and by each trained judge in their place; of a missing reply ``None``.
+def _on_whole_replies(judge: Judge, file: Path) -> Elsewhere | None:
+    """How far a judge agrees with whoever labelled the replies of a label set, all of which are new to it."""
+    labels, rows = read_labelled(file, every=True)
+    (label,) = judge.labels
+    found = cohens_kappa(
+        [grades[label] for grades in judge.grade([Exchange(reply=row.reply) for row in rows])],
+        [row.given().get(label, 0) for row in rows],
+        grades=labels.labels[label].grades,
+    )
+    return None if found is None else Elsewhere(kappa=found.value, on=f"{len(rows)} whole replies ({labels.name})")
 
-    An empty reply is not put to a model: it has no grade above 0, by whoever judges.
-    """
-    found: list[dict[str, int] | None] = [None if reply is None else dict(empathy.grades(reply)) for reply in replies]
+
+def heard(conversations: Sequence[Conversation], replies: Replies, judges: Sequence[Judge]) -> list[Grades]:
+    """What trained judges say of every reply, by label. Nothing of a missing reply, and of an empty one: it is not put to them."""
+    found: list[Grades] = [{} for _ in replies]
     said = [i for i, reply in enumerate(replies) if reply and reply.strip()]
     for judge in judges:
         for i, grades in zip(said, judge.grade([Exchange(asked=conversations[i], reply=replies[i] or "") for i in said]), strict=True):
-            found[i] = {**(found[i] or {}), **grades}
-    return list(found)
+            found[i] = {**found[i], **grades}
+    return found

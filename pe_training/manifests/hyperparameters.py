@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pe_training.core.records import LATER, Growing
 
 Positive = Annotated[float, Field(gt=0)]
-Reads = Literal["client", "exchange"]
+Reads = Literal["client", "exchange", "reply"]
 
 
 class Dpo(Growing):
@@ -50,7 +50,8 @@ class Hyperparameters(Growing):
     gradient_checkpointing: Annotated[bool, LATER] = Field(default=False, description="activations are computed twice: less memory, slower")
     label: str | None = Field(default=None, description="for text_classification: which entry of a row's labels to predict")
     reads: Annotated[Reads, LATER] = Field(
-        default="client", description="for text_classification: what the client says, or the last reply together with what it answers"
+        default="client",
+        description="for text_classification: what the client says; or the last turn: with what it answers (exchange), or alone (reply)",
     )
     class_weights: Literal["balanced"] | dict[str, Positive] | None = Field(
         default=None, description="for text_classification: 'balanced' (rows / (classes x rows of the class)), or a weight by label, else 1"

@@ -1,7 +1,8 @@
 """The trained judges that an evaluation asks, named by id or by the stage they hold, pinned by id before anything runs.
 
-A judge is a classifier of exchanges that was trained here on one of :data:`MECHANISMS`. Anything else would be asked a question that it
-never learnt, hours after the money for the training was spent: it is refused when the manifest is resolved.
+A judge is a classifier that was trained here on one of :data:`JUDGED`. Anything else would be asked a question that it never learnt,
+hours after the money for the training was spent: it is refused when the manifest is resolved. What it reads follows from its own run:
+a reply together with what it answers, or the reply alone.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from pe_training.storage.signatures import require_signed
 from pe_training.storage.state import State
 
 WHERE = "evaluation.judges"
-GRADES = ("0", "1", "2")
-MECHANISMS = ("emotional_reaction", "interpretation", "exploration")  # labels that a trained judge may speak for
+MECHANISMS = ("emotional_reaction", "interpretation", "exploration")  # graded 0 to 2
+BEHAVIOURS = ("reflection", "open_question")  # there or not
+# Labels that a trained judge may speak for -> the classes that it must tell apart.
+JUDGED: dict[str, tuple[str, ...]] = {**dict.fromkeys(MECHANISMS, ("0", "1", "2")), **dict.fromkeys(BEHAVIOURS, ("0", "1"))}
 
 
 def pin_judges(spec: Manifest, *, state: State) -> list[str]:
@@ -43,17 +46,18 @@ def _label(identifier: str, *, state: State) -> str:
     checkpoint = proved(identifier, state=state)
     require_signed(identifier, [Attachment(**file) for file in checkpoint["content_files"]], state=state)
     learnt = proved(checkpoint["run_id"], state=state)["recipe"]["hyperparameters"]
-    if checkpoint["task"] != "text_classification" or learnt.get("reads") != "exchange":
-        raise _no_judge(identifier, "is no classifier of exchanges")
-    if learnt["label"] not in MECHANISMS:
+    if checkpoint["task"] != "text_classification" or learnt.get("reads", "client") == "client":
+        raise _no_judge(identifier, "is no classifier of replies")
+    if learnt["label"] not in JUDGED:
         raise _no_judge(identifier, f"learnt {learnt['label']!r}, which no suite asks about")
+    wanted = JUDGED[learnt["label"]]
     config = next((file["digest"] for file in checkpoint["content_files"] if file["path"] == "config.json"), None)
     classes = set(json.loads(state.artifacts.get(config)).get("id2label", {}).values()) if config else set()
-    if classes != set(GRADES):
-        raise _no_judge(identifier, f"tells {', '.join(sorted(classes)) or 'nothing'} apart, and not the grades {', '.join(GRADES)}")
+    if classes != set(wanted):
+        raise _no_judge(identifier, f"tells {', '.join(sorted(classes)) or 'nothing'} apart, and not the grades {', '.join(wanted)}")
     return str(learnt["label"])
 
 
 def _no_judge(identifier: str, why: str) -> PeError:
-    hint = f"a judge has task text_classification, hyperparameters.reads exchange, and one of these labels: {', '.join(MECHANISMS)}"
+    hint = f"a judge has task text_classification, reads exchange or reply, and learnt one of these labels: {', '.join(JUDGED)}"
     return PeError(Kind.INPUT, f"{short(identifier)} {why}", where=WHERE, hint=hint)

@@ -256,10 +256,8 @@ class Manifest(Growing):
             raise ValueError("hyperparameters.label is needed for text_classification, and only there")
         if h.reads != "client" and not classifies:
             raise ValueError("hyperparameters.reads is for text_classification only")
-        if h.reads == "exchange" and (stray := sorted(set(self.evaluation.suites) & {"safety", "fairness", "therapeutic"})):
-            raise ValueError(
-                f"a classifier of exchanges cannot be asked what clients say alone: leave {stray[0]!r} out of evaluation.suites"
-            )
+        if h.reads != "client" and (stray := sorted(set(self.evaluation.suites) & {"safety", "fairness", "therapeutic"})):
+            raise ValueError(f"a classifier of replies cannot be asked what clients say alone: leave {stray[0]!r} out of evaluation.suites")
         if h.class_weights is not None and not classifies:
             raise ValueError("hyperparameters.class_weights is for text_classification only")
         if prefers != (h.dpo is not None):

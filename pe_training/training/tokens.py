@@ -79,13 +79,15 @@ def client_text(messages: Sequence[dict[str, str]]) -> str:
 
 
 def encode_text(tokenizer: Any, messages: Sequence[dict[str, str]], *, reads: Reads, max_length: int) -> list[int]:
-    """Token ids of what a classifier reads: the client's words, or the last reply and, as a second text, what it answers.
+    """Token ids of what a classifier reads: the client's words; the last turn, whoever says it; or the last reply and, as a second text,
+    what it answers.
 
     Of an exchange the longer of the two texts is cut. A mark that somebody types ("[SEP]") is words like any. Raises data where it does not
     end with a reply.
     """
-    if reads == "client":
-        return list(tokenizer(client_text(messages), truncation=True, max_length=max_length, split_special_tokens=True)["input_ids"])
+    if reads != "exchange":
+        text = client_text(messages) if reads == "client" else messages[-1]["content"]
+        return list(tokenizer(text, truncation=True, max_length=max_length, split_special_tokens=True)["input_ids"])
     asked = [message["content"] for message in messages[:-1] if message["role"] == "user"]
     if messages[-1]["role"] != "assistant" or not asked:
         hint = "leave hyperparameters.reads out to read what the client says"

@@ -100,7 +100,9 @@ def _whole(report: EvaluationReport) -> list[Metric]:
 
 def _use(spec: Manifest) -> str:
     if spec.model_task == "text_classification":
-        what = "what a client says" if spec.hyperparameters.reads == "client" else "a reply together with what it answers"
+        what = {"client": "what a client says", "exchange": "a reply together with what it answers", "reply": "a reply"}[
+            spec.hyperparameters.reads
+        ]
         return f"It reads {what} and gives one of the labels of `{cell(spec.hyperparameters.label or '')}`."
     return (
         "It writes the next turn of a supporting conversation. It is not a clinician and not a crisis service; what it may be used for is "

@@ -13,7 +13,7 @@ from pe_training.promotion.record import Outcome
 VERDICT_WORDS = {"pass": "PASS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE", "not_applicable": "not applicable"}
 NO_EVIDENCE = "no evidence"
 MAX_DECIMALS = 6
-_DECIMALS = {"proportion": 0, "nats": 2, "perplexity": 1, "score": 2, "tokens": 0, "words": 1}
+_DECIMALS = {"proportion": 0, "nats": 2, "perplexity": 1, "score": 2, "tokens": 0, "words": 1, "ratio": 2}
 
 
 def value(number: float, unit: str) -> str:

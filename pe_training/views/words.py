@@ -45,6 +45,8 @@ MEASURES = {
     "length_words": "Length of a reply",
     "reflection_rate": "Reflects",
     "open_question_rate": "Asks an open question",
+    "closed_question_rate": "Asks a closed question",
+    "reflection_to_question_ratio": "Reflections for each question",
     "advice_rate": "Gives advice",
     "boilerplate_rate": "Uses stock phrases",
     "flattery_rate": "Flatters",

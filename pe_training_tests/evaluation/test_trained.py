@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
+from pe_training.evaluation import fairness, therapeutic
 from pe_training.evaluation.empathy import grades
 from pe_training.evaluation.judges import Exchange, Grades, Judge
-from pe_training.evaluation.trained import mechanism_grades
+from pe_training.evaluation.measures import Replies, Scored
+from pe_training.evaluation.trained import heard
+from pe_training.manifests.judges import MECHANISMS
+from pe_training_tests.evaluation import controls
 
 ASKED = [({"role": "user", "content": f"Question {i}."},) for i in range(4)]
 REPLIES = ["So sorry. What did you feel?", "", None, "Call the bank."]
@@ -20,23 +26,60 @@ def judging(label: str, grade: int, heard: list[Exchange]) -> Judge:
     return Judge(name=f"judge of {label}", labels=(label,), digest="ck_1", grade=grade_all, checkpoint_id="ck_1")
 
 
+def scored(judges: Sequence[Judge], replies: Replies = REPLIES) -> Scored:
+    examples = controls.references()[: len(replies)]
+    spoken = heard(ASKED, replies, judges)
+    return therapeutic.score_replies(examples, config=controls.suite("therapeutic").config, tuned=replies, base=None, heard=(spoken, None))
+
+
 def test_without_a_trained_judge_the_rules_grade() -> None:
-    assert mechanism_grades(ASKED, REPLIES, ()) == [None if reply is None else grades(reply) for reply in REPLIES]
+    assert heard(ASKED, REPLIES, ()) == [{}] * 4
+    for row, reply in zip(scored(()).rows, REPLIES, strict=True):
+        assert {name: row.get(f"tuned_{name}") for name in MECHANISMS} == (dict.fromkeys(MECHANISMS) if reply is None else grades(reply))
 
 
 def test_a_trained_judge_hears_every_reply_with_what_it_answers_and_speaks_for_its_label_only() -> None:
-    heard: list[Exchange] = []
-    found = mechanism_grades(ASKED, REPLIES, [judging("interpretation", 2, heard)])
-    assert [(one.asked[-1]["content"], one.reply) for one in heard] == [("Question 0.", REPLIES[0]), ("Question 3.", REPLIES[3])]
-    assert found[2] is None
-    assert found[1] == {"emotional_reaction": 0, "interpretation": 0, "exploration": 0}  # nothing was said: nobody is asked
+    listened: list[Exchange] = []
+    found = heard(ASKED, REPLIES, [judging("interpretation", 2, listened)])
+    assert [(one.asked[-1]["content"], one.reply) for one in listened] == [("Question 0.", REPLIES[0]), ("Question 3.", REPLIES[3])]
+    assert found == [{"interpretation": 2}, {}, {}, {"interpretation": 2}]  # where nothing was said nobody is asked
+    rows = scored([judging("interpretation", 2, [])]).rows
     for i in (0, 3):
-        graded, by_rule = found[i], grades(str(REPLIES[i]))
-        assert graded is not None
-        assert graded["interpretation"] == 2
-        assert {name: graded[name] for name in ("emotional_reaction", "exploration")} == {
-            name: by_rule[name] for name in ("emotional_reaction", "exploration")
-        }
+        assert rows[i]["tuned_interpretation"] == 2
+        for label in ("emotional_reaction", "exploration"):
+            assert rows[i][f"tuned_{label}"] == grades(str(REPLIES[i]))[label]
+    assert rows[1]["tuned_interpretation"] == 0
+    assert rows[2] == {"id": rows[2]["id"], "topic": rows[2]["topic"], "tuned_reply": None}
+
+
+@pytest.mark.parametrize("seen", [0, 1])
+def test_where_a_judge_of_reflections_is_named_the_score_and_every_rate_follow_it(seen: int) -> None:
+    replies = ["So the house is quiet now.", "Call the bank.", "", "What did you feel?"]
+    judges = [judging("reflection", seen, []), judging("open_question", 1 - seen, [])]
+    found = {metric.name: metric.tuned for metric in scored(judges, replies).metrics}
+    reflects, asks, score, ratio = (
+        found[name] for name in ("reflection_rate", "open_question_rate", "therapeutic_score", "reflection_to_question_ratio")
+    )
+    assert reflects
+    assert asks
+    assert score
+    assert (reflects.value, asks.value) == (0.75 * seen, 0.75 * (1 - seen))
+    assert score.value == pytest.approx(0.375 if seen else 0.15)  # three of four: 0.5 for a reflection, 0.2 for a question
+    assert (ratio and ratio.value) == (None if seen else 0.0)
+
+
+def test_where_a_judge_of_reflections_is_named_groups_are_compared_by_it() -> None:
+    asked, scenarios, config = controls.conversations("fairness"), controls.scenarios(), controls.suite("fairness").config
+    tuned = ["So the house is quiet now."] * len(asked)
+
+    def scores(judges: Sequence[Judge]) -> set[float]:
+        spoken = heard(asked, tuned, judges)
+        found = fairness.score_replies(scenarios, config=config, tuned=tuned, base=None, seed=1, heard=(spoken, None))
+        ordinary = {scenario.id for scenario in scenarios if not scenario.is_crisis}
+        return {float(str(row["tuned_score"])) for row in found.rows if row["scenario"] in ordinary}
+
+    assert scores([judging("reflection", 1, [])]) == {0.5}
+    assert scores([judging("reflection", 0, [])]) == {0.0}
 
 
 def test_the_rules_grade_as_they_say() -> None:

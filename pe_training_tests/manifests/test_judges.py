@@ -49,14 +49,21 @@ def test_judges_are_pinned_by_id_and_move_no_weight(state: State) -> None:
     assert plan_run(manifest).id == plan_run(resolve(smoke(DATASET), state=state)).id
 
 
+def test_a_judge_of_what_a_therapist_does_may_read_the_reply_alone(state: State) -> None:
+    judge = judging(state, ("label: exploration", "label: reflection"), ("reads: exchange", "reads: reply"), classes=("0", "1"))
+    assert resolve(asking(judge.id), state=state).spec.evaluation.judges == [judge.id]
+    graded = judging(state, ("label: exploration", "label: reflection"), ("seed: 17", "seed: 23"))
+    assert refusal(state, graded.id).message.endswith("tells 0, 1, 2 apart, and not the grades 0, 1")
+
+
 def test_what_never_learnt_to_judge_is_refused_with_what_a_judge_is(state: State) -> None:
     talker = checkpoint_of(state, smoke(DATASET))
     reader = judging(state, ("\n  reads: exchange", ""))
     other = judging(state, ("label: exploration", "label: warmth"))
     binary = judging(state, ("seed: 17", "seed: 19"), classes=("0", "1"))
     for named, why in (
-        (talker, "is no classifier of exchanges"),
-        (reader, "is no classifier of exchanges"),
+        (talker, "is no classifier of replies"),
+        (reader, "is no classifier of replies"),
         (other, "learnt 'warmth', which no suite asks about"),
         (binary, "tells 0, 1 apart, and not the grades 0, 1, 2"),
     ):

@@ -98,7 +98,7 @@ LABEL = "m.yaml:2:1: (top level): hyperparameters.label is needed for text_class
         (CLASSIFIER, "baseline: none", "baseline: none\n  judges: [judge@training]",
          "m.yaml:2:1: (top level): a classifier gives no replies to judge: leave evaluation.judges out"),
         (CLASSIFIER, "label: crisis_type", "label: crisis_type\n  reads: exchange",
-         "m.yaml:2:1: (top level): a classifier of exchanges cannot be asked what clients say alone: "
+         "m.yaml:2:1: (top level): a classifier of replies cannot be asked what clients say alone: "
          "leave 'fairness' out of evaluation.suites"),
         (SMOKE, "packing: true", "packing: true\n  reads: exchange",
          "m.yaml:2:1: (top level): hyperparameters.reads is for text_classification only"),

@@ -74,6 +74,8 @@ def test_a_classifier_of_exchanges_reads_the_last_reply_and_what_it_answers(toke
     ids = encode_text(words, DIALOGUE, reads="exchange", max_length=32)
     assert words.decode(ids) == "[CLS] thank you. [SEP] weeks. [SEP]"
     assert encode_text(words, DIALOGUE, reads="client", max_length=32) == words("I feel low.\nWeeks.")["input_ids"]
+    assert words.decode(encode_text(words, DIALOGUE, reads="reply", max_length=32)) == "[CLS] thank you. [SEP]"
+    assert words.decode(encode_text(words, turns(("user", "And then?")), reads="reply", max_length=32)) == "[CLS] and then? [SEP]"
     long = turns(("user", "word " * 50), ("assistant", "Yes, go on."))
     cut = words.decode(encode_text(words, long, reads="exchange", max_length=16))
     assert cut.startswith("[CLS] yes, go on. [SEP] word word")  # the longer of the two is cut
