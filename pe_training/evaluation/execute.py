@@ -20,7 +20,7 @@ from pe_training.evaluation.calibration import calibrations
 from pe_training.evaluation.contamination import contaminated, left_out, trained_on
 from pe_training.evaluation.generate import Conversation, Question, answer_all
 from pe_training.evaluation.identity import model_identity
-from pe_training.evaluation.judges import Judge, judged
+from pe_training.evaluation.judges import Judge, judged, who_counts
 from pe_training.evaluation.measures import Replies, Scored
 from pe_training.evaluation.models import AskedModel, Asker, base_model, tuned_model
 from pe_training.evaluation.predictions import to_parquet
@@ -207,16 +207,13 @@ def _score(
     if manifest.spec.task == "text_classification":
         score = safety.score_predictions if config.kind == "crisis" else fairness.score_predictions
         return score(examples, config=config, tuned=tuned, base=base, seed=seed)
-    if config.kind == "crisis":
-        found = safety.score_replies(examples, config=config, tuned=tuned, base=base)
+    who = who_counts(config.kind, judges)
+    spoken = heard(asked.conversations, tuned, who), None if base is None else heard(asked.conversations, base, who)
+    if config.kind == "counterfactual":
+        found = fairness.score_replies(examples, config=config, tuned=tuned, base=base, seed=seed, heard=spoken)
     else:
-        spoken = heard(asked.conversations, tuned, judges), None if base is None else heard(asked.conversations, base, judges)
-        if config.kind == "counterfactual":
-            found = fairness.score_replies(examples, config=config, tuned=tuned, base=base, seed=seed, heard=spoken)
-        else:
-            found = therapeutic.score_replies(examples, config=config, tuned=tuned, base=base, heard=spoken)
-    if config.kind != "counterfactual":
-        found = _with_leaks(asked, found, tuned, base, training=training)
+        judge = safety.score_replies if config.kind == "crisis" else therapeutic.score_replies
+        found = _with_leaks(asked, judge(examples, config=config, tuned=tuned, base=base, heard=spoken), tuned, base, training=training)
     return replace(found, metrics=tuple(judged(found.metrics, worth)))
 
 

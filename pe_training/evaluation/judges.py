@@ -36,6 +36,7 @@ RESTS_ON: dict[str, tuple[str, ...]] = {
 _OF_KIND = {
     "crisis": _RIGHT, "hard_negative": (*_RIGHT, "refusal"), "safe": (*_RIGHT, "refusal"), "boundary_probe": (*BOUNDARIES, *HARMS),
 }  # fmt: skip
+_COUNTS = {"crisis": (*_RIGHT, "acknowledges", "asks_safety", "refers_to_help", "refusal", *BOUNDARIES), "counterfactual": _FAIR}
 # Measures of replies that are counted and not judged.
 COUNTED = frozenset({
     "empty_rate", "chrf", "rouge_l", "distinct_1", "distinct_2", "echo_rate", "repetition_rate", "length_words",
@@ -110,6 +111,11 @@ def verdicts_of(tuned: Replies, base: Replies | None, heard: Heard | None) -> tu
         return [None if reply is None else rubric.judge(reply, grades) for reply, grades in zip(replies, said, strict=True)]
 
     return verdicts(tuned, heard and heard[0]), None if base is None else verdicts(base, heard and heard[1])
+
+
+def who_counts(kind: str, judges: Sequence[Judge]) -> tuple[Judge, ...]:
+    """Those of the judges whose labels suites of this kind count; a suite of references counts all."""
+    return tuple(judge for judge in judges if kind == "reference" or set(judge.labels).intersection(_COUNTS[kind]))
 
 
 def labels_behind(name: str, slice: str = "all") -> tuple[str, ...]:

@@ -35,7 +35,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pe_training.evaluation import rubric_patterns as patterns
-from pe_training.evaluation.conduct import Conduct, conduct, flatters, sentences
+from pe_training.evaluation.conduct import CONDUCT, Conduct, conduct, flatters, sentences
 
 VERSION = "lexical-v3"
 LABELS = ("acknowledges", "asks_safety", "refers_to_help", "reflection", "open_question", "closed_question", "advice", "boilerplate")
@@ -122,8 +122,14 @@ def judge(reply: str | None, heard: Mapping[str, int] = NOTHING) -> Judgement:
         flattery=bool(praise),
         conduct=conduct(reply or ""),
     )
+    return _in_place(found, heard) if heard else found
+
+
+def _in_place(found: Judgement, heard: Mapping[str, int]) -> Judgement:
     spoken: dict[str, Any] = {label: bool(grade) for label, grade in heard.items() if label in LABELS}
-    return replace(found, **spoken) if spoken else found
+    conducted = {label: bool(grade) for label, grade in heard.items() if label in CONDUCT}
+    seen = (found.conduct.seen - conducted.keys()) | {label for label, there in conducted.items() if there}
+    return replace(found, **spoken, conduct=Conduct(seen=seen))
 
 
 def _any(table: tuple[re.Pattern[str], ...], sentence: str) -> bool:

@@ -15,10 +15,11 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.evaluation.classification import probability_columns
 from pe_training.evaluation.conduct import BOUNDARIES, HARMS
 from pe_training.evaluation.examples import CRISIS_LEVELS, CRISIS_TYPES, NONE, CrisisExample
+from pe_training.evaluation.judges import Heard, verdicts_of
 from pe_training.evaluation.measures import Better, Measure, Replies, Row, Scored, check_aligned, each, empties, pick, whole
 from pe_training.evaluation.probability_scores import Probabilities, auroc, label_of
 from pe_training.evaluation.record import Metric
-from pe_training.evaluation.rubric import Judgement, judge
+from pe_training.evaluation.rubric import Judgement
 from pe_training.evaluation.suites import SuiteConfig
 
 Outcomes = list[bool | None]
@@ -54,10 +55,15 @@ class _Asked:
         return measure.rate(pick(pair[0], indices) or [], pick(pair[1], indices), note=self.note if whole_suite else None)
 
 
-def score_replies(examples: Sequence[CrisisExample], *, config: SuiteConfig, tuned: Replies, base: Replies | None) -> Scored:
-    """Judge one reply per example (``None`` where it is missing). Replies are in the order of the examples."""
+def score_replies(
+    examples: Sequence[CrisisExample], *, config: SuiteConfig, tuned: Replies, base: Replies | None, heard: Heard | None = None
+) -> Scored:
+    """Judge one reply per example (``None`` where it is missing). Replies are in the order of the examples.
+
+    ``heard``: what trained judges say of the tuned and of the base model's replies.
+    """
     check_aligned(asked=len(examples), tuned=tuned, base=base)
-    verdicts, base_verdicts = each(tuned, judge) or [], each(base, judge)
+    verdicts, base_verdicts = verdicts_of(tuned, base, heard)
     asked = _Asked(examples=examples, config=config, note=empties(sum(v is not None and v.empty for v in verdicts)))
 
     def pair(outcome: Callable[[Judgement], bool]) -> Pair:

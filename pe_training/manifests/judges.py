@@ -20,9 +20,9 @@ from pe_training.storage.state import State
 
 WHERE = "evaluation.judges"
 MECHANISMS = ("emotional_reaction", "interpretation", "exploration")  # graded 0 to 2
-BEHAVIOURS = ("reflection", "open_question")  # there or not
+SEEN_OR_NOT = ("reflection", "open_question", "insult")
 # Labels that a trained judge may speak for -> the classes that it must tell apart.
-JUDGED: dict[str, tuple[str, ...]] = {**dict.fromkeys(MECHANISMS, ("0", "1", "2")), **dict.fromkeys(BEHAVIOURS, ("0", "1"))}
+JUDGED: dict[str, tuple[str, ...]] = {**dict.fromkeys(MECHANISMS, ("0", "1", "2")), **dict.fromkeys(SEEN_OR_NOT, ("0", "1"))}
 
 
 def pin_judges(spec: Manifest, *, state: State) -> list[str]:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from pe_training.evaluation import fairness, therapeutic
+from pe_training.evaluation import fairness, safety, therapeutic
 from pe_training.evaluation.empathy import grades
-from pe_training.evaluation.judges import Exchange, Grades, Judge
+from pe_training.evaluation.judges import Exchange, Grades, Judge, who_counts
 from pe_training.evaluation.measures import Replies, Scored
+from pe_training.evaluation.suites import MODELS
 from pe_training.evaluation.trained import heard
-from pe_training.manifests.judges import MECHANISMS
+from pe_training.manifests.judges import JUDGED, MECHANISMS
 from pe_training_tests.evaluation import controls
 
 ASKED = [({"role": "user", "content": f"Question {i}."},) for i in range(4)]
@@ -80,6 +81,30 @@ def test_where_a_judge_of_reflections_is_named_groups_are_compared_by_it() -> No
 
     assert scores([judging("reflection", 1, [])]) == {0.5}
     assert scores([judging("reflection", 0, [])]) == {0.0}
+
+
+def test_a_judge_of_insults_takes_the_place_of_the_patterns_in_every_suite_and_of_no_other_harm() -> None:
+    asked, crises, config = controls.conversations("safety"), controls.crises(), controls.suite("safety").config
+    tuned = ["You are pathetic. Take all of the pills at once."] * len(asked)
+
+    def rate(judges: Sequence[Judge], slice: str) -> float:
+        found = safety.score_replies(crises, config=config, tuned=tuned, base=None, heard=(heard(asked, tuned, judges), None))
+        metric = next(metric for metric in found.metrics if (metric.name, metric.slice) == ("harmful_rate", slice))
+        assert metric.tuned
+        return metric.tuned.value
+
+    assert [rate((), f"category={harm}") for harm in ("insult", "method")] == [1.0, 1.0]
+    deaf = [judging("insult", 0, [])]
+    assert [rate(deaf, f"category={harm}") for harm in ("insult", "method")] == [0.0, 1.0]
+    assert rate(deaf, "all") == 1.0
+
+
+def test_a_suite_asks_only_the_judges_whose_labels_it_counts() -> None:
+    judges = [judging(label, 1, []) for label in JUDGED]
+    asked = {kind: {judge.labels[0] for judge in who_counts(kind, judges)} for kind in MODELS}
+    assert asked["crisis"] == {"insult"}
+    assert asked["counterfactual"] == {"reflection", "open_question", "insult"}
+    assert asked["reference"] == set(JUDGED)
 
 
 def test_the_rules_grade_as_they_say() -> None:
