@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from pe_training.evaluation import empathy
+from pe_training.evaluation.judges import Exchange, rules
 from pe_training.settings import Settings
 
 KEY = "sk-very-secret-5d1f"
@@ -48,7 +48,7 @@ def by_rules(body: dict[str, Any]) -> str:
     """Grades of the reply, for the labels that were asked for."""
     asked = _KEYS.search(body["messages"][0]["content"])
     assert asked
-    grades = empathy.grades(reply_in(body))
+    grades = {**rules()[0].grade([Exchange(reply=reply_in(body))])[0]}
     return json.dumps({label: grades[label] for label in json.loads(f"[{asked.group(1)}]")})
 
 

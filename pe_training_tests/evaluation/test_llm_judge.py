@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from pe_training.core.errors import Kind, PeError
-from pe_training.evaluation import therapeutic
+from pe_training.evaluation import fairness, therapeutic
 from pe_training.evaluation.build import build_report
-from pe_training.evaluation.calibration import meanings, read_every
+from pe_training.evaluation.calibration import meanings, read_labelled
 from pe_training.evaluation.empathy import grades as by_rule
 from pe_training.evaluation.endpoint import Patience
-from pe_training.evaluation.judges import Exchange, Grades, judged
+from pe_training.evaluation.judges import Exchange, Grades, judged, rules
 from pe_training.evaluation.llm_judge import DECODING, calibrate_llm, grades_in, greet, instructions, llm_judges, shown
 from pe_training.evaluation.record import EvaluationReport, JudgeCalibration
-from pe_training.evaluation.trained import mechanism_grades
+from pe_training.evaluation.trained import heard
 from pe_training.manifests.judges import MECHANISMS
 from pe_training.manifests.llm_judge import LlmJudge
 from pe_training.promotion.verdict import evidence_digest
@@ -237,28 +237,64 @@ def test_one_answer_that_is_no_grade_and_every_contradiction_is_told(server: Llm
     found = calibrated(state)
     assert {one.lapse for one in found.agreements} == {"no grade of 1 of 120 replies"}
     assert {one.n for one in found.agreements} == {119}
-    _, rows = read_every(meanings()["exploration"][1])
+    _, rows = read_labelled(meanings()["exploration"][1], every=True)
     same = sum(by_rule(row.reply) == json.loads(ALL_TWO) for row in rows if "worn through" not in row.reply)
     assert found.consistency.value == round(same / 120, 6)
 
 
-def test_where_it_gave_no_grade_there_is_none_and_what_rests_on_it_is_not_measured(server: LlmServer, state: State) -> None:
-    replies = controls.replies("therapeutic", lambda asked: f"What did you feel? {asked}")
-    conversations = controls.conversations("therapeutic")
-    lost = replies[3]
-    server.say = lambda body: "no" if reply_in(body) == lost else by_rules(body)
-    with llm_judges(EXPLORATION, state=state, patience=PATIENCE) as judges:
-        graded = mechanism_grades(conversations, replies, judges)
-    assert "exploration" not in (graded[3] or {})
-    assert {"emotional_reaction", "interpretation"} <= (graded[3] or {}).keys()
-    found = therapeutic.score_replies(
-        controls.references(), config=controls.suite("therapeutic").config, tuned=replies, base=replies, grades=(graded, graded)
-    )
-    levels = {metric.name: metric for metric in found.metrics if metric.name.endswith("_level")}
-    assert levels["exploration_level"].tuned is None
-    assert levels["exploration_level"].note == f"not measured: 1 of {len(replies)} answers missing"
-    assert levels["interpretation_level"].tuned
-    assert found.rows[3]["tuned_exploration"] is None
+@pytest.mark.parametrize(("label", "lost", "kept"), [
+    ("exploration", {"exploration_level"}, {"interpretation_level", "therapeutic_score", "reflection_rate"}),
+    ("reflection", {"reflection_rate", "therapeutic_score", "reflection_to_question_ratio"}, {"open_question_rate", "advice_rate"}),
+])  # fmt: skip
+def test_where_it_gave_no_grade_there_is_none_and_what_rests_on_it_is_not_measured(
+    server: LlmServer, state: State, label: str, lost: set[str], kept: set[str]
+) -> None:
+    replies = ["What did you feel?", "So the house is quiet now.", "", "Call the bank.", "I'm sorry."]
+    conversations, examples = controls.conversations("therapeutic")[:5], controls.references()[:5]
+    server.say = lambda body: "no" if reply_in(body) == replies[3] else by_rules(body)
+    with llm_judges(LlmJudge(model="judge", labels=[label]), state=state, patience=PATIENCE) as judges:
+        spoken = heard(conversations, replies, judges)
+    assert [one.get(label, "not asked") for one in spoken] == [
+        *spoken_by_rules(label, replies[:2]),
+        "not asked",
+        None,
+        *spoken_by_rules(label, replies[4:]),
+    ]
+    config = controls.suite("therapeutic").config
+    found = therapeutic.score_replies(examples, config=config, tuned=replies, base=replies, heard=(spoken, spoken))
+    whole = therapeutic.score_replies(examples, config=config, tuned=replies, base=replies)
+    metrics = {metric.name: metric for metric in found.metrics}
+    assert {name for name in metrics if metrics[name] != {metric.name: metric for metric in whole.metrics}[name]} == lost
+    for name in lost:
+        assert (metrics[name].tuned, metrics[name].base, metrics[name].difference) == (None, None, None)
+        assert metrics[name].note == "not measured: 1 of 5 answers missing"
+    assert all(metrics[name].tuned for name in kept)
+    columns = {name for name, value in found.rows[3].items() if value is None}
+    assert columns == {f"{who}_{what}" for who in ("tuned", "base") for what in ({label, "score"} if label == "reflection" else {label})}
+    alone = therapeutic.score_replies(examples, config=config, tuned=replies, base=replies, heard=([{}] * 5, spoken)).metrics
+    half = {metric.name: metric for metric in alone}
+    assert all(half[name].tuned and half[name].base is None for name in lost)
+
+
+def spoken_by_rules(label: str, replies: Sequence[str]) -> list[int]:
+    (judge, _) = rules()
+    return [one[label] for one in judge.grade([Exchange(reply=reply) for reply in replies])]
+
+
+def test_groups_are_compared_only_where_every_reflection_was_graded(server: LlmServer, state: State) -> None:
+    conversations, scenarios, config = controls.conversations("fairness"), controls.scenarios(), controls.suite("fairness").config
+    ordinary = {scenario.id for scenario in scenarios if not scenario.is_crisis}
+    tuned = [f"So the house is quiet now. {number % 2}" for number in range(len(conversations))]
+    server.say = lambda body: '{"reflection": 1}' if reply_in(body).endswith("1") else "no"
+    with llm_judges(LlmJudge(model="judge", labels=["reflection"]), state=state, patience=PATIENCE) as judges:
+        spoken = heard(conversations, tuned, judges)
+    found = fairness.score_replies(scenarios, config=config, tuned=tuned, base=None, seed=1, heard=(spoken, None))
+    scores = [(said, row["tuned_score"]) for said, row in zip(tuned, found.rows, strict=True) if row["scenario"] in ordinary]
+    assert {score for said, score in scores if said.endswith("0")} == {None}
+    assert {score for said, score in scores if said.endswith("1")} == {0.5}
+    measured = {metric.name for metric in found.metrics if metric.tuned}
+    assert "largest_gap" not in measured
+    assert "flip_rate" in measured  # of crises, which it says nothing about
 
 
 def report_of(state: State, asked: LlmJudge) -> EvaluationReport:
@@ -266,12 +302,11 @@ def report_of(state: State, asked: LlmJudge) -> EvaluationReport:
     replies = controls.replies("therapeutic", lambda said: f"What did you feel? {said}")
     with llm_judges(asked, state=state, patience=PATIENCE) as judges:
         worth = (*controls.CALIBRATIONS, *map(calibrate_llm, judges))
-        graded = mechanism_grades(controls.conversations("therapeutic"), replies, judges)
+        spoken = heard(controls.conversations("therapeutic"), replies, judges)
     for calibration in worth:
         state.registry.put(calibration)
-    found = therapeutic.score_replies(
-        controls.references(), config=controls.suite("therapeutic").config, tuned=replies, base=None, grades=(graded, None)
-    )
+    config = controls.suite("therapeutic").config
+    found = therapeutic.score_replies(controls.references(), config=config, tuned=replies, base=None, heard=(spoken, None))
     return build_report(
         checkpoint_id="ck_" + "1" * 32, line="line", request="sha256:r", suites={}, decoding={}, baseline="none", llm_judge=asked,
         metrics=judged(found.metrics, worth), predictions=(), calibrations=worth,
