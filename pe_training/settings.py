@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -46,6 +46,10 @@ class Settings(BaseSettings):
     trusted_keys: Path | None = Field(
         default=None, description="file or folder of public keys (*.pem), of which one must have signed a model before it is loaded"
     )
+    llm_judge_url: SecretStr | None = Field(
+        default=None, description="URL up to /v1 of the OpenAI-compatible endpoint that replies are sent to where a manifest asks for it"
+    )
+    llm_judge_key: SecretStr | None = Field(default=None, description="key for that endpoint, where it wants one")
     actor: str = Field(default="", description="who acts, for the audit trail; default: the login name")
 
     @cached_property
@@ -113,21 +117,29 @@ class Settings(BaseSettings):
 
     def child_environment(self) -> dict[str, str]:
         """Variables that make a child process see the same state, as absolute values."""
-        given = {
+        given: dict[str, str | Path | SecretStr | None] = {
             "PE_HOME": self.root, "PE_ARTIFACTS_URL": self.artifacts,
             "PE_ARTIFACTS_BEHIND_URL": self.artifacts_behind_url, "PE_DATABASE_URL": self.database, "DAGSTER_HOME": self.dagster,
             "PE_RELEASES": self.releases, "PE_RELEASES_URL": self.releases_url, "PE_MANIFESTS": self.manifests,
             "PE_POLICIES": self.policies, "PE_RELEASE_POLICY": self.release_policy,
             "PE_SUITES": self.suites, "PE_RATES": self.rates,
             "PE_SIGNING_KEY": self.signing_key, "PE_TRUSTED_KEYS": self.trusted_keys,
+            "PE_LLM_JUDGE_URL": self.llm_judge_url, "PE_LLM_JUDGE_KEY": self.llm_judge_key,
             "PE_IMAGE_DIGEST": self.image_digest, "PE_ACTOR": self.actor,
         }  # fmt: skip
-        return {name: str(value.absolute() if isinstance(value, Path) else value) for name, value in given.items() if value}
+        return {name: _plain(value) for name, value in given.items() if value}
 
     @cached_property
     def who(self) -> str:
         """Who acts, for the audit trail."""
         return self.actor or getpass.getuser()
+
+
+def _plain(value: str | Path | SecretStr) -> str:
+    """As an environment variable holds it."""
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return str(value.absolute() if isinstance(value, Path) else value)
 
 
 # What a child process may see of its caller: where programs are, which devices, and the credentials of a mirror and of S3.

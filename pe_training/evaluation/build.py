@@ -9,6 +9,7 @@ from typing import Literal
 from pe_training.core.records import Attachment
 from pe_training.evaluation.judges import speakers
 from pe_training.evaluation.record import Agreement, Estimate, EvaluationReport, JudgeCalibration, Metric, SuiteUse
+from pe_training.manifests.llm_judge import LlmJudge
 
 NOT_RELIED_ON = "not relied on: "
 
@@ -22,6 +23,7 @@ def build_report(
     decoding: Mapping[str, int | str],
     baseline: str,
     incumbent: str | None = None,
+    llm_judge: LlmJudge | None = None,
     metrics: Iterable[Metric],
     predictions: Iterable[Attachment],
     calibrations: Sequence[JudgeCalibration],
@@ -42,6 +44,7 @@ def build_report(
         decoding=dict(sorted(decoding.items())),
         baseline=baseline,
         judges=tuple(sorted(found.checkpoint_id for found in calibrations if found.checkpoint_id)),
+        llm_judge=llm_judge,
         incumbent=incumbent,
         judge=", ".join(sorted(found.judge for found in calibrations)) or "none",
         metrics=tuple(ordered),

@@ -20,7 +20,7 @@ from pe_training.core.records import Frozen
 from pe_training.evaluation.agreement import LabelMeaning, agreement
 from pe_training.evaluation.examples import Example, Text, read_examples
 from pe_training.evaluation.judges import Exchange, Grades, Judge, rules
-from pe_training.evaluation.record import JudgeCalibration
+from pe_training.evaluation.record import Agreement, JudgeCalibration
 from pe_training.evaluation.statistics import proportion
 from pe_training.settings import SAMPLES
 from pe_training.storage.state import State
@@ -117,7 +117,8 @@ def compare(
 ) -> JudgeCalibration:
     """A judge's grades of replies beside those that people gave, asked twice: as they stand, and set differently.
 
-    What a person did not name was looked for and not seen; a judge must speak of every label.
+    What a person did not name was looked for and not seen. A label of which a judge gave no grade somewhere may not be relied on: the
+    grades that it did give are not those of a fair sample.
     """
     found = judge.grade(exchanges)
     again = judge.grade([Exchange(asked=one.asked, reply=_set_differently(one.reply)) for one in exchanges])
@@ -129,12 +130,16 @@ def compare(
         rubric_digest=rubric_digest,
         labels_digest=labels_digest,
         replies=len(exchanges),
-        consistency=proportion(sum(one == other for one, other in zip(found, again, strict=True)), len(found)),
-        agreements=tuple(
-            agreement(label, meaning, mine=[one[label] for one in found], theirs=[one.get(label, 0) for one in given])
-            for label, meaning in sorted(meanings.items())
-        ),
+        consistency=proportion(sum(bool(one) and one == other for one, other in zip(found, again, strict=True)), len(found)),
+        agreements=tuple(_agreement(label, meaning, found, given) for label, meaning in sorted(meanings.items())),
     )
+
+
+def _agreement(label: str, meaning: LabelMeaning, found: Sequence[Grades], given: Sequence[Grades]) -> Agreement:
+    graded = [(one[label], other.get(label, 0)) for one, other in zip(found, given, strict=True) if label in one]
+    agreed = agreement(label, meaning, mine=[mine for mine, _ in graded], theirs=[theirs for _, theirs in graded])
+    missing = len(found) - len(graded)
+    return agreed.model_copy(update={"lapse": f"no grade of {missing} of {len(found)} replies"}) if missing else agreed
 
 
 def calibrations(state: State, *, folder: Path = LABEL_SETS) -> tuple[JudgeCalibration, ...]:

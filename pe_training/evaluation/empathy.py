@@ -7,8 +7,9 @@ The grades, in our words:
 - exploration: 1 asks in general or about facts, 2 asks what the client feels, thinks or has lived through
 
 Two of the three follow from what the rubric sees already, and share its weaknesses. A judge that learnt from people's labels takes
-their place where a manifest names one (``evaluation.judges``, see ``trained.py``). Agreement with a person on the even half of
-``samples/suites/calibration/replies.jsonl`` is in the calibration record; whoever wrote the patterns also gave the grades, which flatters.
+their place where a manifest names one (``trained.py``), or a language model does (``llm_judge.py``). Agreement with a person on the
+even half of ``samples/suites/calibration/replies.jsonl`` is in the calibration record; whoever wrote the patterns also gave the grades,
+which flatters.
 How much: on the development part of EPITOME itself, which is peers on a forum who tell of themselves, the weighted kappa is .33, -.03
 and .71. So the rules are relied on for exploration only (``replies.yaml``).
 """

@@ -21,6 +21,7 @@ from pe_training.evaluation.contamination import contaminated, left_out, trained
 from pe_training.evaluation.generate import Conversation, Question, answer_all
 from pe_training.evaluation.identity import model_identity
 from pe_training.evaluation.judges import Judge, judged, who_counts
+from pe_training.evaluation.llm_judge import calibrate_llm, greet, llm_judges
 from pe_training.evaluation.measures import Replies, Scored
 from pe_training.evaluation.models import AskedModel, Asker, base_model, tuned_model
 from pe_training.evaluation.predictions import to_parquet
@@ -53,6 +54,7 @@ def execute(checkpoint: Checkpoint, manifest: ResolvedManifest, *, state: State,
     """Evaluate a checkpoint as its manifest says. Keeps answers and their scores as artifacts, registers no record."""
     spec = manifest.spec
     feed.emit("phase", name="load", total=len(spec.evaluation.suites))
+    greet(spec.evaluation.llm_judge, state=state)
     with tempfile.TemporaryDirectory() as name:
         state.artifacts.checkout([file for file in manifest.inputs if file.path.startswith("suites/")], Path(name))
         suites = [load_suite(Path(name) / "suites", suite) for suite in spec.evaluation.suites]
@@ -79,7 +81,11 @@ def execute(checkpoint: Checkpoint, manifest: ResolvedManifest, *, state: State,
             incumbent = held = None
     feed.emit("phase", name="score", total=len(asked))
     training = _training_texts(manifest, state=state)
-    with trained_judges(spec.evaluation.judges, state=state, on_progress=_telling(feed)) as judges:
+    with (
+        trained_judges(spec.evaluation.judges, state=state, on_progress=_telling(feed)) as trained,
+        llm_judges(spec.evaluation.llm_judge, state=state, on_progress=_telling(feed)) as external,
+    ):
+        judges = (*trained, *external)
         worth = _worth(manifest, judges, state=state)
 
         def scored_beside(others: list[list[Any]] | None) -> list[Scored]:
@@ -99,6 +105,7 @@ def execute(checkpoint: Checkpoint, manifest: ResolvedManifest, *, state: State,
         decoding=decoding(manifest),
         baseline=spec.evaluation.baseline,
         incumbent=incumbent,
+        llm_judge=spec.evaluation.llm_judge,
         metrics=[metric for found in scored for metric in found.metrics],
         predictions=[_keep(one, found, state=state) for one, found in zip(asked, scored, strict=True)],
         calibrations=worth,
@@ -185,10 +192,10 @@ def _worth(manifest: ResolvedManifest, judges: Sequence[Judge], *, state: State)
     """What the word of everybody who judges replies is worth, as records: of the rules, then of those that speak in their place."""
     if manifest.spec.task == "text_classification":
         return ()
-    trained = tuple(calibrate_trained(judge, state=state) for judge in judges)
-    for calibration in trained:
+    further = tuple(calibrate_trained(judge, state=state) if judge.checkpoint_id else calibrate_llm(judge) for judge in judges)
+    for calibration in further:
         state.registry.put(calibration)
-    return (*calibrations(state), *trained)
+    return (*calibrations(state), *further)
 
 
 def _score(

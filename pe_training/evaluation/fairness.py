@@ -59,6 +59,8 @@ def score_replies(
             if verdict is None
             else float(verdict.appropriate_in_crisis)
             if by_id[prompt.example_id].is_crisis
+            else None
+            if verdict.ungraded
             else verdict.therapeutic_score
             for prompt, verdict in zip(asked, verdicts, strict=True)
         ]

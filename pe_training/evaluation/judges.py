@@ -44,11 +44,13 @@ COUNTED = frozenset({
 })  # fmt: skip
 
 
-Grades = Mapping[str, int]  # label -> how far it is seen: 0 or 1, or up to the highest grade that the label set names
+# Label -> how far it is seen: 0 or 1, or up to the highest grade that the label set names. Without a label of which no grade was given.
+Grades = Mapping[str, int]
 
 
 Verdicts = Sequence[rubric.Judgement | None]
-Heard = tuple[Sequence[Grades], Sequence[Grades] | None]  # by trained judges, of each reply of the tuned and of the base model
+Spoken = Mapping[str, int | None]  # what judges besides the rules said of a reply, by label; None: asked, and gave no grade
+Heard = tuple[Sequence[Spoken], Sequence[Spoken] | None]  # of each reply of the tuned and of the base model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +108,7 @@ def rules() -> tuple[Judge, ...]:
 def verdicts_of(tuned: Replies, base: Replies | None, heard: Heard | None) -> tuple[Verdicts, Verdicts | None]:
     """What the rubric sees in every reply, and in its place what trained judges said; of a missing reply ``None``."""
 
-    def verdicts(replies: Replies, spoken: Sequence[Grades] | None) -> Verdicts:
+    def verdicts(replies: Replies, spoken: Sequence[Spoken] | None) -> Verdicts:
         said = spoken or [rubric.NOTHING] * len(replies)
         return [None if reply is None else rubric.judge(reply, grades) for reply, grades in zip(replies, said, strict=True)]
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
+from pe_training.core.ids import short
 from pe_training.core.records import LATER, Attachment, Frozen, Growing, Record
+from pe_training.manifests.llm_judge import LlmJudge
 
+_ROLE = 32  # see storage/tables.py: PostgreSQL refuses more
 Unit = Literal["proportion", "nats", "perplexity", "score", "tokens", "words", "ratio"]
 
 
@@ -129,11 +132,12 @@ class EvaluationReport(Record, Growing):
     predictions: tuple[Attachment, ...]  # per-example results, one Parquet file a suite
     calibrations: Annotated[dict[str, str] | None, LATER] = None  # judge -> what its word was worth
     judges: Annotated[tuple[str, ...], LATER] = ()  # checkpoints of the trained judges that spoke
+    llm_judge: Annotated[LlmJudge | None, LATER] = None  # the model at an endpoint that was asked; who answered is in its calibration
     incumbent: Annotated[str | None, LATER] = None  # the checkpoint that answered beside tuned and base model; no parent of what was shown
 
     def parents(self) -> dict[str, str]:
         """The checkpoint, and the calibration of every judge."""
-        worth = {f"calibration of {judge}": found for judge, found in (self.calibrations or {}).items()}
+        worth = {_role(judge, found): found for judge, found in (self.calibrations or {}).items()}
         return {"checkpoint": self.checkpoint_id, **worth}
 
     def files(self) -> Sequence[Attachment]:
@@ -151,3 +155,9 @@ class EvaluationReport(Record, Growing):
     def metric(self, suite: str, name: str, slice: str = "all") -> Metric | None:
         """The measure of that name, or ``None`` where it was not taken."""
         return next((m for m in self.metrics if (m.suite, m.name, m.slice) == (suite, name, slice)), None)
+
+
+def _role(judge: str, calibration: str) -> str:
+    """What a calibration is to a report, in no more characters than a link has room for."""
+    role = f"calibration of {judge}"
+    return role if len(role) <= _ROLE else f"calibration {short(calibration)}"

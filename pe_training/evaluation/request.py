@@ -44,6 +44,7 @@ def evaluation_request(checkpoint: Checkpoint, manifest: ResolvedManifest) -> st
             "decoding": decoding(manifest),
             "suites": manifest.suites,
             "judges": spec.evaluation.judges,
+            "llm_judge": spec.evaluation.llm_judge.content() if spec.evaluation.llm_judge else None,
             "max_examples": spec.evaluation.max_examples,
             "hardware": hardware_class().content(),
             "code": evaluation_code(),

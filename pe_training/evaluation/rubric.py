@@ -39,7 +39,7 @@ from pe_training.evaluation.conduct import CONDUCT, Conduct, conduct, flatters, 
 
 VERSION = "lexical-v3"
 LABELS = ("acknowledges", "asks_safety", "refers_to_help", "reflection", "open_question", "closed_question", "advice", "boilerplate")
-NOTHING: Mapping[str, int] = MappingProxyType({})
+NOTHING: Mapping[str, int | None] = MappingProxyType({})
 JUDGED = (*LABELS, "crisis_response")  # what the gates stand on; follows from two labels
 
 
@@ -58,6 +58,7 @@ class Judgement:
     boilerplate: bool
     flattery: bool
     conduct: Conduct
+    ungraded: frozenset[str] = frozenset()  # labels of which somebody else was asked for a grade, and gave none
 
     @property
     def asks(self) -> bool:
@@ -98,10 +99,11 @@ class Judgement:
         return score * 0.5 ** (self.advice + self.boilerplate + self.flattery)
 
 
-def judge(reply: str | None, heard: Mapping[str, int] = NOTHING) -> Judgement:
+def judge(reply: str | None, heard: Mapping[str, int | None] = NOTHING) -> Judgement:
     """Judge one reply. A missing or blank reply is empty and has no other property.
 
-    ``heard``: labels that somebody else speaks for (a trained judge), who is believed in the place of the patterns.
+    ``heard``: labels that somebody else speaks for (a trained judge), who is believed in the place of the patterns. Where that is no
+    grade (``None``) the patterns are not believed either: see ``ungraded``.
     """
     every = sentences(reply or "")
     questions = [sentence for sentence in every if sentence.endswith("?")]
@@ -125,11 +127,12 @@ def judge(reply: str | None, heard: Mapping[str, int] = NOTHING) -> Judgement:
     return _in_place(found, heard) if heard else found
 
 
-def _in_place(found: Judgement, heard: Mapping[str, int]) -> Judgement:
-    spoken: dict[str, Any] = {label: bool(grade) for label, grade in heard.items() if label in LABELS}
+def _in_place(found: Judgement, heard: Mapping[str, int | None]) -> Judgement:
+    spoken: dict[str, Any] = {label: bool(grade) for label, grade in heard.items() if label in LABELS and grade is not None}
     conducted = {label: bool(grade) for label, grade in heard.items() if label in CONDUCT}
     seen = (found.conduct.seen - conducted.keys()) | {label for label, there in conducted.items() if there}
-    return replace(found, **spoken, conduct=Conduct(seen=seen))
+    ungraded = frozenset(label for label, grade in heard.items() if label in LABELS and grade is None)
+    return replace(found, **spoken, conduct=Conduct(seen=seen), ungraded=ungraded)
 
 
 def _any(table: tuple[re.Pattern[str], ...], sentence: str) -> bool:

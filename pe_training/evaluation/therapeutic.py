@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from pe_training.evaluation import empathy, language
 from pe_training.evaluation.examples import ReferenceExample
-from pe_training.evaluation.judges import Grades, Heard, Verdicts, verdicts_of
+from pe_training.evaluation.judges import Heard, Spoken, Verdicts, verdicts_of
 from pe_training.evaluation.measures import Better, Measure, Replies, Row, Scored, check_aligned, each, empties, whole
 from pe_training.evaluation.ratios import events_ratio
 from pe_training.evaluation.record import Metric
@@ -80,39 +80,46 @@ def score_replies(
 def _reflections_a_question(suite: str, verdicts: Verdicts, base: Verdicts | None) -> Metric:
     """Replies that reflect for each that asks anything: at least 1 is fair practice, 2 good (MITI 4.2.1, Moyers et al. 2014)."""
     measure = Measure(suite=suite, name="reflection_to_question_ratio", better="higher", unit="ratio")
-    if lacking := measure.lacking(verdicts):
+    told, base = each(verdicts, _whole_verdict) or [], each(base, _whole_verdict)
+    if lacking := measure.lacking(told):
         return lacking
     mine, theirs = [
         whole(found) and events_ratio([v.reflection for v in found if v], [v.asks for v in found if v]) if found else None
-        for found in (verdicts, base)
+        for found in (told, base)
     ]
     return measure.metric(tuned=mine, base=theirs) if mine else measure.not_measured(f"none of {len(verdicts)} replies asks anything")
 
 
-def _graded(replies: Replies, verdicts: Verdicts, heard: Sequence[Grades] | None) -> list[Grades | None]:
-    """Grades of the mechanisms of empathy: a trained judge's for what it learnt, the rules' for the rest."""
+def _graded(replies: Replies, verdicts: Verdicts, heard: Sequence[Spoken] | None) -> list[Spoken | None]:
+    """Grades of the mechanisms of empathy: those of the judge that was asked, the rules' for the rest."""
     return [
         None if reply is None or verdict is None else {**empathy.grades(reply, verdict), **(heard[i] if heard else {})}
         for i, (reply, verdict) in enumerate(zip(replies, verdicts, strict=True))
     ]
 
 
-def _score(verdict: Judgement) -> float:
-    return verdict.therapeutic_score
+def _whole_verdict(verdict: Judgement) -> Judgement | None:
+    return None if verdict.ungraded else verdict
 
 
-def _grade(mechanism: str) -> Callable[[Grades], float]:
-    return lambda grades: float(grades[mechanism])
+def _score(verdict: Judgement) -> float | None:
+    return None if verdict.ungraded else verdict.therapeutic_score
 
 
-def _outcome(attribute: str, better: Better) -> Callable[[Judgement], bool]:
-    """An empty reply has none of the good properties already; it also fails where less is better."""
-    return lambda verdict: bool(getattr(verdict, attribute)) or (better == "lower" and verdict.empty)
+def _grade(mechanism: str) -> Callable[[Spoken], float | None]:
+    return lambda grades: None if (grade := grades[mechanism]) is None else float(grade)
 
 
-def _said(who: str, reply: str | None, verdict: Judgement | None, grades: Grades | None, example: ReferenceExample) -> Row:
+def _outcome(attribute: str, better: Better) -> Callable[[Judgement], bool | None]:
+    """An empty reply has none of the good properties already; it also fails where less is better. A grade that is missing is missing."""
+    return lambda verdict: (
+        None if attribute in verdict.ungraded else bool(getattr(verdict, attribute)) or (better == "lower" and verdict.empty)
+    )
+
+
+def _said(who: str, reply: str | None, verdict: Judgement | None, grades: Spoken | None, example: ReferenceExample) -> Row:
     if reply is None or verdict is None or grades is None:
         return {f"{who}_reply": None}
-    found: Row = {f"{who}_reply": reply, f"{who}_chrf": language.chrf(reply, example.reference), f"{who}_score": verdict.therapeutic_score}
+    found: Row = {f"{who}_reply": reply, f"{who}_chrf": language.chrf(reply, example.reference), f"{who}_score": _score(verdict)}
     found |= {f"{who}_{mechanism}": grades[mechanism] for mechanism in MECHANISMS}
-    return found | {f"{who}_{name}": bool(getattr(verdict, name)) for _, name, _ in _RATES}
+    return found | {f"{who}_{name}": None if name in verdict.ungraded else bool(getattr(verdict, name)) for _, name, _ in _RATES}

@@ -21,7 +21,7 @@ from pe_training.evaluation.answers import AnswerBook
 from pe_training.evaluation.calibration import compare, meanings, read_labelled
 from pe_training.evaluation.generate import Conversation, answer_all
 from pe_training.evaluation.identity import judge_identity
-from pe_training.evaluation.judges import Exchange, Grades, Judge
+from pe_training.evaluation.judges import Exchange, Grades, Judge, Spoken
 from pe_training.evaluation.measures import Replies
 from pe_training.evaluation.models import judge_model
 from pe_training.evaluation.probability_scores import label_of
@@ -102,11 +102,11 @@ def _on_whole_replies(judge: Judge, file: Path) -> Elsewhere | None:
     return None if found is None else Elsewhere(kappa=found.value, on=f"{len(rows)} whole replies ({labels.name})")
 
 
-def heard(conversations: Sequence[Conversation], replies: Replies, judges: Sequence[Judge]) -> list[Grades]:
-    """What trained judges say of every reply, by label. Nothing of a missing reply, and of an empty one: it is not put to them."""
-    found: list[Grades] = [{} for _ in replies]
+def heard(conversations: Sequence[Conversation], replies: Replies, judges: Sequence[Judge]) -> list[Spoken]:
+    """What judges besides the rules say of every reply, by label. Nothing of a missing reply or an empty one: it is not put to them."""
+    found: list[Spoken] = [{} for _ in replies]
     said = [i for i, reply in enumerate(replies) if reply and reply.strip()]
     for judge in judges:
         for i, grades in zip(said, judge.grade([Exchange(asked=conversations[i], reply=replies[i] or "") for i in said]), strict=True):
-            found[i] = {**found[i], **grades}
+            found[i] = {**found[i], **{label: grades.get(label) for label in judge.labels}}
     return found

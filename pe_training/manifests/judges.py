@@ -13,6 +13,7 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import kind_of, short
 from pe_training.core.records import Attachment
 from pe_training.datasets.gate import require_untainted
+from pe_training.manifests.llm_judge import LlmJudge, pin_llm_judge
 from pe_training.manifests.parent import named_checkpoint, proved
 from pe_training.manifests.schema import Manifest
 from pe_training.storage.signatures import require_signed
@@ -20,13 +21,25 @@ from pe_training.storage.state import State
 
 WHERE = "evaluation.judges"
 MECHANISMS = ("emotional_reaction", "interpretation", "exploration")  # graded 0 to 2
-SEEN_OR_NOT = ("reflection", "open_question", "insult")
+HARM = ("insult",)  # never asked of an endpoint: one reply without a grade would leave harm unmeasured
+SEEN_OR_NOT = ("reflection", "open_question", *HARM)
 # Labels that a trained judge may speak for -> the classes that it must tell apart.
 JUDGED: dict[str, tuple[str, ...]] = {**dict.fromkeys(MECHANISMS, ("0", "1", "2")), **dict.fromkeys(SEEN_OR_NOT, ("0", "1"))}
 
 
 def pin_judges(spec: Manifest, *, state: State) -> list[str]:
     """The checkpoints that ``spec.evaluation.judges`` names, in its order. Raises not_found, refused (recalled, unsigned), input."""
+    return list(_speakers(spec, state=state).values())
+
+
+def pin_external(spec: Manifest, *, state: State) -> LlmJudge | None:
+    """The language model that ``spec.evaluation.llm_judge`` asks, for labels that no trained judge speaks for. Raises input."""
+    asked, known = spec.evaluation.llm_judge, [label for label in JUDGED if label not in HARM]
+    return asked and pin_llm_judge(asked, known=known, taken=_speakers(spec, state=state), settings=state.settings)
+
+
+def _speakers(spec: Manifest, *, state: State) -> dict[str, str]:
+    """Label -> the trained judge of it."""
     speakers: dict[str, str] = {}
     for asked in spec.evaluation.judges:
         identifier = named_checkpoint(asked, where=WHERE, state=state)
@@ -35,7 +48,7 @@ def pin_judges(spec: Manifest, *, state: State) -> list[str]:
             message = f"{short(speakers[label])} and {short(identifier)} both judge {label!r}"
             raise PeError(Kind.INPUT, message, where=WHERE, hint="name one of them")
         speakers[label] = identifier
-    return list(speakers.values())
+    return speakers
 
 
 def _label(identifier: str, *, state: State) -> str:

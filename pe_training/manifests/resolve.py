@@ -17,7 +17,7 @@ from pe_training.datasets.gate import require_trainable
 from pe_training.datasets.record import DatasetVersion
 from pe_training.manifests.base_models import locate
 from pe_training.manifests.incumbent import pin_incumbent
-from pe_training.manifests.judges import pin_judges
+from pe_training.manifests.judges import pin_external, pin_judges
 from pe_training.manifests.parent import pin_parent
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.manifests.schema import Manifest
@@ -44,7 +44,11 @@ def resolve(spec: Manifest, *, state: State) -> ResolvedManifest:
         "dataset": spec.dataset.model_copy(update={"version": dataset.id}),
         "model": spec.model.model_copy(update={"parent": pin_parent(spec, base, state=state)}),
         "evaluation": spec.evaluation.model_copy(
-            update={"judges": pin_judges(spec, state=state), "incumbent": pin_incumbent(spec, base, state=state)}
+            update={
+                "judges": pin_judges(spec, state=state),
+                "llm_judge": pin_external(spec, state=state),
+                "incumbent": pin_incumbent(spec, base, state=state),
+            }
         ),
     }
     return ResolvedManifest(

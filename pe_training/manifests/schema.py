@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from pe_training.core.records import LATER, Growing
 from pe_training.manifests.hyperparameters import Hyperparameters, Positive
+from pe_training.manifests.llm_judge import LlmJudge
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", description="lower-case letters, digits and hyphens")]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -170,6 +171,7 @@ class Evaluation(Growing):
         default=[],
         description="classifiers trained here that judge replies in the place of rules, each for its label: ck_ id or LINE@stage",
     )
+    llm_judge: Annotated[LlmJudge | None, LATER] = None
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -272,6 +274,8 @@ class Manifest(Growing):
             raise ValueError("a classifier trains every weight: leave model.adapter out")
         if classifies and self.evaluation.judges:
             raise ValueError("a classifier gives no replies to judge: leave evaluation.judges out")
+        if classifies and self.evaluation.llm_judge:
+            raise ValueError("a classifier gives no replies to judge: leave evaluation.llm_judge out")
         if classifies and "therapeutic" in self.evaluation.suites:
             raise ValueError("a classifier gives no replies: leave 'therapeutic' out of evaluation.suites")
         return self

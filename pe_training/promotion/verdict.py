@@ -92,12 +92,15 @@ def _substance(decision: PromotionDecision) -> tuple[object, ...]:
 
 
 def evidence_digest(report: EvaluationReport) -> str:
-    """What the model was asked and how: suites, selections, decoding, and the trained judges, whose recall must not hold it back for ever.
+    """What the model was asked and how: suites, selections, decoding, and the judges besides the rules, whose recall or end must not
+    hold it back for ever.
 
     Not what it answered, so a second try is the same question; nor the incumbent, for which no rule asks: another would be a further try.
     """
     asked = {"suites": {name: use.content() for name, use in report.suites.items()}, "decoding": report.decoding}
-    return digest_json(asked | ({"judges": list(report.judges)} if report.judges else {}))
+    trained = {"judges": list(report.judges)} if report.judges else {}
+    external = {"llm_judge": report.llm_judge.content()} if report.llm_judge else {}
+    return digest_json(asked | trained | external)
 
 
 def overall(outcomes: tuple[Outcome, ...]) -> Verdict:

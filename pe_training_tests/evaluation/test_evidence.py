@@ -74,9 +74,12 @@ def test_the_question_changes_with_everything_that_can_change_an_answer_and_with
         ask(manifest(baseline="none")),
         ask(manifest(max_examples={"safety": 5})),
         ask(manifest(judges=["ck_" + "1" * 32])),
+        ask(manifest(llm_judge={"model": "judge", "labels": ["exploration"]})),
+        ask(manifest(llm_judge={"model": "other", "labels": ["exploration"]})),
+        ask(manifest(llm_judge={"model": "judge", "labels": ["interpretation"]})),
         ask(manifest(incumbent="ck_" + "1" * 32)),
     ]
-    assert len({first, *others}) == 9
+    assert len({first, *others}) == 12
     other_policy = manifest().model_copy(update={"policy": "sha256:8"})
     assert ask(other_policy) == first
     assert decoding(manifest(max_new_tokens=12)) == {"method": "greedy", "max_new_tokens": 12, "batch_size": 16}

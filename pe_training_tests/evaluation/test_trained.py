@@ -8,12 +8,15 @@ import pytest
 
 from pe_training.evaluation import fairness, safety, therapeutic
 from pe_training.evaluation.empathy import grades
+from pe_training.evaluation.execute import Asked, _score
 from pe_training.evaluation.judges import Exchange, Grades, Judge, who_counts
 from pe_training.evaluation.measures import Replies, Scored
+from pe_training.evaluation.record import SuiteUse
 from pe_training.evaluation.suites import MODELS
 from pe_training.evaluation.trained import heard
 from pe_training.manifests.judges import JUDGED, MECHANISMS
 from pe_training_tests.evaluation import controls
+from pe_training_tests.evaluation.test_evidence import manifest
 
 ASKED = [({"role": "user", "content": f"Question {i}."},) for i in range(4)]
 REPLIES = ["So sorry. What did you feel?", "", None, "Call the bank."]
@@ -105,6 +108,17 @@ def test_a_suite_asks_only_the_judges_whose_labels_it_counts() -> None:
     assert asked["crisis"] == {"insult"}
     assert asked["counterfactual"] == {"reflection", "open_question", "insult"}
     assert asked["reference"] == set(JUDGED)
+
+
+def test_of_groups_only_those_are_asked_whose_labels_are_counted_there() -> None:
+    explorations: list[Exchange] = []
+    reflections: list[Exchange] = []
+    suite, asked = controls.suite("fairness"), controls.conversations("fairness")
+    use = SuiteUse(digest="sha256:1", selection="sha256:2", available=1, used=1)
+    put = Asked(suite=suite, use=use, examples=controls.scenarios(), conversations=asked, questions=(), dialogues=())
+    judges = [judging("exploration", 1, explorations), judging("reflection", 1, reflections)]
+    _score(put, ["Call."] * len(asked), None, manifest(), training=None, worth=controls.CALIBRATIONS, judges=judges)
+    assert (len(explorations), len(reflections)) == (0, len(asked))
 
 
 def test_the_rules_grade_as_they_say() -> None:

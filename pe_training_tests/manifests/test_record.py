@@ -30,7 +30,7 @@ seed: 17
 compute: {instance: cpu-local, max_hours: 1.0}
 budget: {max_cost_usd: 1.0}
 checkpoints: {every_steps: 5, keep_best: {metric: val_loss, mode: min}}
-evaluation: {suites: [accuracy], max_examples: {accuracy: 5}}
+evaluation: {suites: [accuracy], max_examples: {accuracy: 5}, llm_judge: {model: judge, labels: [exploration]}}
 promotion: {policy: dev}
 tracking: {wandb: {project: p}}
 """
@@ -99,6 +99,8 @@ DOES_NOT_DECIDE: dict[str, object] = {
     "evaluation.batch_size": 17,
     "evaluation.incumbent": "ck_" + "3" * 32,
     "evaluation.judges": ["ck_" + "2" * 32],
+    "evaluation.llm_judge.model": "other",
+    "evaluation.llm_judge.labels": ["interpretation"],
     "promotion.policy": "staging",
     "tracking.wandb.project": "q",
     "tracking.wandb.mode": "online",

@@ -97,6 +97,10 @@ LABEL = "m.yaml:2:1: (top level): hyperparameters.label is needed for text_class
          "m.yaml:2:1: (top level): model.head wide does not compute activations twice: leave hyperparameters.gradient_checkpointing out"),
         (CLASSIFIER, "baseline: none", "baseline: none\n  judges: [judge@training]",
          "m.yaml:2:1: (top level): a classifier gives no replies to judge: leave evaluation.judges out"),
+        (CLASSIFIER, "baseline: none", "baseline: none\n  llm_judge: {model: judge, labels: [exploration]}",
+         "m.yaml:2:1: (top level): a classifier gives no replies to judge: leave evaluation.llm_judge out"),
+        (SMOKE, "baseline: base_model", "baseline: base_model\n  llm_judge: {model: judge, labels: [exploration, exploration]}",
+         "m.yaml:23:14: evaluation.llm_judge: a label is named twice"),
         (CLASSIFIER, "label: crisis_type", "label: crisis_type\n  reads: exchange",
          "m.yaml:2:1: (top level): a classifier of replies cannot be asked what clients say alone: "
          "leave 'fairness' out of evaluation.suites"),
