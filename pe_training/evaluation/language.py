@@ -41,9 +41,7 @@ def reference_metrics(
     ]
 
 
-def style_metrics(
-    suite: str, questions: Sequence[str], *, tuned: Replies, base: Replies | None, clusters: Clusters = None
-) -> list[Metric]:
+def style_metrics(suite: str, questions: Sequence[str], *, tuned: Replies, base: Replies | None, clusters: Clusters = None) -> list[Metric]:
     """Variety, repetition, echo of the client's last turn (``questions``) and length of replies."""
     note = _empties(tuned)
     echo = Measure(suite=suite, name="echo_rate", better="lower")

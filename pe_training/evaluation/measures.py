@@ -61,7 +61,7 @@ class Scored:
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """Name and sense of a measure of one slice of one suite; ``min_n``: fewer examples are insufficient, or clusters where some share one."""
+    """Name and sense of a measure of one slice of one suite; ``min_n``: fewer examples are insufficient, or clusters where there are."""
 
     suite: str
     name: str
