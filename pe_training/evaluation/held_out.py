@@ -1,7 +1,7 @@
 """Which rows of a test split hang together: windows of one conversation, several answers to one post, pairs with one prompt.
 
 No field of a release names the conversation, so its opening does: rows in which the client begins with the same words, eight or more of
-them, come from one conversation. ``source_key`` is no such name by itself: in one release it is the file of a whole family, in another it is
+them, come from one conversation. ``source_key`` is no such name by itself: in one release it is the file of a whole family, in another
 the record. Whoever has one source a conversation says so in the suite (``cluster_by: source_key``). ADR 0019 has the reasons.
 """
 
@@ -36,20 +36,20 @@ def opening(conversation: Conversation) -> Opening:
 
 def row_clusters(ids: Sequence[str], conversations: Sequence[Conversation], sources: Sequence[str] | None = None) -> list[str]:
     """The cluster of each row, by the id of its first row: those with one opening and, where ``sources`` are given, with one source."""
-    first = {name: name for name in ids}
+    first = list(range(len(ids)))
 
-    def root(name: str) -> str:
-        while first[name] != name:
-            name = first[name]
-        return name
+    def root(row: int) -> int:
+        while first[row] != row:
+            row = first[row]
+        return row
 
-    keys: list[Sequence[Hashable]] = [[opening(conversation) for conversation in conversations], sources or ()]
+    keys: list[Sequence[Hashable]] = [[opening(conversation) for conversation in conversations], *([sources] if sources else [])]
     for column in keys:
-        seen: dict[Hashable, str] = {}
-        for name, key in zip(ids, column, strict=False):
-            earlier, later = root(seen.setdefault(key, name)), root(name)
-            first[later] = earlier
-    return [root(name) for name in ids]
+        seen: dict[Hashable, int] = {}
+        for row, key in enumerate(column):
+            joined = sorted((root(seen.setdefault(key, row)), root(row)))
+            first[joined[1]] = joined[0]
+    return [ids[root(row)] for row in range(len(ids))]
 
 
 def values_of(ids: Sequence[str], column: str, *, dataset: DatasetVersion, state: State) -> list[str]:

@@ -89,8 +89,8 @@ def _reflections_a_question(suite: str, verdicts: Verdicts, base: Verdicts | Non
     ]
     if mine:
         return measure.metric(tuned=mine, base=theirs)
-    why = "only replies of one cluster ask or reflect" if any(v and v.asks for v in verdicts) else f"none of {len(verdicts)} replies asks anything"
-    return measure.not_measured(why)
+    asked = any(verdict and verdict.asks for verdict in verdicts)
+    return measure.not_measured("what asks or reflects is of one cluster" if asked else f"none of {len(verdicts)} replies asks anything")
 
 
 def _graded(replies: Replies, verdicts: Verdicts, heard: Sequence[Grades] | None) -> list[Grades | None]:
