@@ -47,7 +47,7 @@ def outcomes(generator: np.random.Generator, cluster: Members, share: float) -> 
     """Successes with this share, correlated within clusters (beta-binomial)."""
     spread = (1 - ICC) / ICC
     level = generator.beta(share * spread, (1 - share) * spread, size=int(cluster.max()) + 1)
-    return (generator.random(len(cluster)) < level[cluster]).tolist()
+    return [bool(hit) for hit in generator.random(len(cluster)) < level[cluster]]
 
 
 @pytest.mark.parametrize(
