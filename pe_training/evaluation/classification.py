@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pe_training.evaluation.clusters import Clusters
 from pe_training.evaluation.confusion import macro_f1, macro_f1_difference
 from pe_training.evaluation.measures import Better, Measure, Row, Scored, each, pick, whole
 from pe_training.evaluation.probability_scores import (
@@ -40,6 +41,7 @@ class Labelled:
     expected: str
     tuned: Probabilities | None
     base: Probabilities | None = None
+    cluster: str | None = None  # texts of one conversation share it
 
 
 def score_labels(texts: Sequence[Labelled], *, config: SuiteConfig, seed: int) -> Scored:
@@ -51,18 +53,20 @@ def score_labels(texts: Sequence[Labelled], *, config: SuiteConfig, seed: int) -
     expected = [text.expected for text in texts]
     tuned = [text.tuned for text in texts]
     base = [text.base for text in texts] if any(text.base for text in texts) else None
+    clusters = [text.cluster or text.id for text in texts]
     called, base_called = each(tuned, label_of) or [], each(base, label_of)
+    accuracy = Measure(suite=config.name, name="accuracy", better="higher")
     metrics = [
-        Measure(suite=config.name, name="accuracy", better="higher").rate(_hits(expected, called) or [], _hits(expected, base_called)),
-        _macro_f1(config, expected, called, base_called, seed=seed),
-        _majority(config, expected),
-        _drawn(_overall(config, "auroc", "higher"), auroc, expected, tuned, base, seed=seed),
-        _drawn(_overall(config, "auprc", "higher"), auprc, expected, tuned, base, seed=seed),
-        _drawn(_overall(config, "calibration_error", "lower"), calibration_error, expected, tuned, base, seed=seed),
-        _overall(config, "brier", "lower").average(_brier(expected, tuned) or [], _brier(expected, base)),
-        *_by_label(config, expected, called, base_called),
-        *_reliability(config, expected, tuned),
-        *_confusion(config, expected, called),
+        accuracy.rate(_hits(expected, called) or [], _hits(expected, base_called), clusters=clusters),
+        _macro_f1(config, expected, called, base_called, seed=seed, clusters=clusters),
+        _majority(config, expected, clusters),
+        _drawn(_overall(config, "auroc", "higher"), auroc, expected, tuned, base, seed=seed, clusters=clusters),
+        _drawn(_overall(config, "auprc", "higher"), auprc, expected, tuned, base, seed=seed, clusters=clusters),
+        _drawn(_overall(config, "calibration_error", "lower"), calibration_error, expected, tuned, base, seed=seed, clusters=clusters),
+        _overall(config, "brier", "lower").average(_brier(expected, tuned) or [], _brier(expected, base), clusters=clusters),
+        *_by_label(config, expected, called, base_called, clusters),
+        *_reliability(config, expected, tuned, clusters),
+        *_confusion(config, expected, called, clusters),
     ]
     return Scored(metrics=tuple(metrics), rows=tuple(_row(text) for text in texts))
 
@@ -81,49 +85,59 @@ def _brier(expected: Sequence[str], given: Given | None) -> list[float | None] |
 
 
 def _macro_f1(
-    config: SuiteConfig, expected: Sequence[str], called: Sequence[str | None], base: Sequence[str | None] | None, *, seed: int
+    config: SuiteConfig,
+    expected: Sequence[str],
+    called: Sequence[str | None],
+    base: Sequence[str | None] | None,
+    *,
+    seed: int,
+    clusters: Clusters,
 ) -> Metric:
     measure = _overall(config, "macro_f1", "higher")
-    if lacking := measure.lacking(called):
+    if lacking := measure.lacking(called, clusters):
         return lacking
     mine, theirs = whole(called) or [], whole(base)
     return measure.metric(
-        tuned=macro_f1(expected, mine, seed=seed),
-        base=None if theirs is None else macro_f1(expected, theirs, seed=seed),
-        difference=None if theirs is None else macro_f1_difference(expected, mine, theirs, seed=seed),
+        tuned=macro_f1(expected, mine, seed=seed, clusters=clusters),
+        base=None if theirs is None else macro_f1(expected, theirs, seed=seed, clusters=clusters),
+        difference=None if theirs is None else macro_f1_difference(expected, mine, theirs, seed=seed, clusters=clusters),
     )
 
 
-def _majority(config: SuiteConfig, expected: Sequence[str]) -> Metric:
+def _majority(config: SuiteConfig, expected: Sequence[str], clusters: Clusters) -> Metric:
     commonest = min(Counter(expected).items(), key=lambda item: (-item[1], item[0]))[0] if expected else ""
     measure = Measure(suite=config.name, name="majority_share", better="neither")
-    return measure.rate([label == commonest for label in expected], None, note=f"always answering {commonest!r}" if expected else None)
+    note = f"always answering {commonest!r}" if expected else None
+    return measure.rate([label == commonest for label in expected], None, note=note, clusters=clusters)
 
 
-def _drawn(measure: Measure, score: Score, expected: Sequence[str], given: Given, base: Given | None, *, seed: int) -> Metric:
-    if lacking := measure.lacking(given):
+def _drawn(
+    measure: Measure, score: Score, expected: Sequence[str], given: Given, base: Given | None, *, seed: int, clusters: Clusters
+) -> Metric:
+    if lacking := measure.lacking(given, clusters):
         return lacking
-    found = score(expected, whole(given), seed=seed)
+    found = score(expected, whole(given), seed=seed, clusters=clusters)
     if found is None:
         return measure.not_measured("the texts are all of one class")
-    other = None if whole(base) is None else score(expected, whole(base), seed=seed)
+    other = None if whole(base) is None else score(expected, whole(base), seed=seed, clusters=clusters)
     return measure.metric(tuned=found.estimate(), base=other and other.estimate(), difference=other and found.minus(other))
 
 
 def _by_label(
-    config: SuiteConfig, expected: Sequence[str], called: Sequence[str | None], base: Sequence[str | None] | None
+    config: SuiteConfig, expected: Sequence[str], called: Sequence[str | None], base: Sequence[str | None] | None, clusters: Sequence[str]
 ) -> list[Metric]:
     hits, base_hits = _hits(expected, called) or [], _hits(expected, base)
     metrics = []
     for label in sorted(set(expected)):
         own = [i for i, name in enumerate(expected) if name == label]
         seen = [i for i, name in enumerate(called) if name in (label, None)]
-        metrics.append(_measure(config, "recall", f"label={label}").rate(pick(hits, own) or [], pick(base_hits, own)))
-        metrics.append(_measure(config, "precision", f"label={label}").rate(pick(hits, seen) or [], None))
+        recall, precision = _measure(config, "recall", f"label={label}"), _measure(config, "precision", f"label={label}")
+        metrics.append(recall.rate(pick(hits, own) or [], pick(base_hits, own), clusters=pick(clusters, own)))
+        metrics.append(precision.rate(pick(hits, seen) or [], None, clusters=pick(clusters, seen)))
     return metrics
 
 
-def _reliability(config: SuiteConfig, expected: Sequence[str], given: Given) -> list[Metric]:
+def _reliability(config: SuiteConfig, expected: Sequence[str], given: Given, clusters: Sequence[str]) -> list[Metric]:
     """Per bin of confidence: how often the label is right, and how confident the classifier is on average."""
     metrics = []
     for number in range(BINS):
@@ -134,19 +148,21 @@ def _reliability(config: SuiteConfig, expected: Sequence[str], given: Given) -> 
         part = f"confidence={number / BINS:.1f} to {(number + 1) / BINS:.1f}"
         hits = _hits(names, each(chosen, label_of)) or []
         confidence = each(chosen, lambda p: p[label_of(p)]) or []
-        metrics.append(_measure(config, "accuracy", part).rate(hits, None))
-        metrics.append(_measure(config, "mean_confidence", part, better="neither", unit="score").average(confidence, None))
+        sure = _measure(config, "mean_confidence", part, better="neither", unit="score")
+        metrics.append(_measure(config, "accuracy", part).rate(hits, None, clusters=pick(clusters, own)))
+        metrics.append(sure.average(confidence, None, clusters=pick(clusters, own)))
     return metrics
 
 
-def _confusion(config: SuiteConfig, expected: Sequence[str], called: Sequence[str | None]) -> list[Metric]:
+def _confusion(config: SuiteConfig, expected: Sequence[str], called: Sequence[str | None], clusters: Sequence[str]) -> list[Metric]:
     labels = sorted({*expected, *(label for label in called if label is not None)})
     metrics = []
     for label in sorted(set(expected)):
         own = [name for truth, name in zip(expected, called, strict=True) if truth == label]
+        hang = [cluster for truth, cluster in zip(expected, clusters, strict=True) if truth == label]
         for other in labels:
             measure = _measure(config, "confusion", f"expected={label}{CALLED}{other}", better="higher" if other == label else "lower")
-            metrics.append(measure.rate([None if name is None else name == other for name in own], None))
+            metrics.append(measure.rate([None if name is None else name == other for name in own], None, clusters=hang))
     return metrics
 
 

@@ -52,6 +52,10 @@ class Asked(Example):
     """An example that is a conversation up to the client's turn."""
 
     messages: Annotated[tuple[Message, ...], Field(min_length=1, strict=False)]
+    cluster: Text | None = Field(
+        default=None,
+        description="examples of one conversation, or variations of one prompt, share it; the id of the example that is varied will do",
+    )
 
     @model_validator(mode="after")
     def _ends_with_the_client(self) -> Self:
@@ -121,6 +125,11 @@ class ReferenceExample(Asked):
 
     topic: Text
     reference: Text
+
+
+def clusters_of(examples: Sequence[Asked]) -> list[str]:
+    """The cluster of each example. One that names none is a cluster by itself, which others may have joined by its id."""
+    return [example.cluster or example.id for example in examples]
 
 
 def read_examples(path: Path, model: type[Example]) -> tuple[Example, ...]:

@@ -17,8 +17,10 @@ from pe_training.evaluation import accuracy, classification, fairness, leak, saf
 from pe_training.evaluation.answers import AnswerBook
 from pe_training.evaluation.build import build_report
 from pe_training.evaluation.calibration import calibrations
+from pe_training.evaluation.clusters import together
 from pe_training.evaluation.contamination import contaminated, left_out, trained_on
 from pe_training.evaluation.generate import Conversation, Question, answer_all
+from pe_training.evaluation.held_out import row_clusters, values_of
 from pe_training.evaluation.identity import model_identity
 from pe_training.evaluation.judges import Judge, judged, who_counts
 from pe_training.evaluation.llm_judge import calibrate_llm, greet, llm_judges
@@ -48,6 +50,7 @@ class Asked:
     conversations: Sequence[Conversation]
     questions: Sequence[Question]
     dialogues: Sequence[Dialogue]
+    clusters: Sequence[str] = ()  # of each test row
 
 
 def execute(checkpoint: Checkpoint, manifest: ResolvedManifest, *, state: State, feed: Feed) -> EvaluationReport:
@@ -159,7 +162,11 @@ def _ask_rows(suite: Suite, manifest: ResolvedManifest, asker: Asker, *, state: 
     use = suite_use(manifest.suites[name], [row.row_digest for row in kept], available=len(rows))
     questions = [asker.loss(dialogue) for dialogue in dialogues] or [asker.label(row.messages) for row in kept]
     conversations = [row.messages for row in kept]
-    return Asked(suite=suite, use=use, examples=kept, conversations=conversations, questions=questions, dialogues=dialogues)
+    ids, field = [row.row_digest for row in kept], suite.config.cluster_by
+    clusters = row_clusters(ids, conversations, values_of(ids, field, dataset=dataset, state=state) if field else None)
+    return Asked(
+        suite=suite, use=use, examples=kept, conversations=conversations, questions=questions, dialogues=dialogues, clusters=clusters
+    )  # fmt: skip
 
 
 def _answers(
@@ -229,13 +236,20 @@ def _score_rows(asked: Asked, tuned: list[Any], base: list[Any] | None, manifest
     if manifest.spec.task == "text_classification":
         field = manifest.spec.hyperparameters.label
         labelled = [
-            classification.Labelled(id=row.row_digest, expected=str(row.labels[field]), tuned=tuned[i], base=base[i] if base else None)
+            classification.Labelled(
+                id=row.row_digest,
+                expected=str(row.labels[field]),
+                tuned=tuned[i],
+                base=base[i] if base else None,
+                cluster=asked.clusters[i],
+            )
             for i, row in enumerate(examples)
         ]
         return classification.score_labels(labelled, config=config, seed=seed)
     losses = [
         accuracy.DialogueLoss(
-            id=row.row_digest, tokens=asked.dialogues[i].targets, nats=tuned[i], base_nats=base[i] if base else None
+            id=row.row_digest, tokens=asked.dialogues[i].targets, nats=tuned[i], base_nats=base[i] if base else None,
+            cluster=asked.clusters[i],
         )
         for i, row in enumerate(examples)
     ]  # fmt: skip
@@ -260,5 +274,6 @@ def _training_texts(manifest: ResolvedManifest, *, state: State) -> list[str] | 
 
 
 def _keep(asked: Asked, scored: Scored, *, state: State) -> Attachment:
-    data = to_parquet(scored.rows)
+    found = together(asked.clusters or [getattr(example, "cluster", None) or example.id for example in asked.examples])
+    data = to_parquet([row | {"cluster": str(found[i])} for i, row in enumerate(scored.rows)] if found else scored.rows)
     return Attachment(path=f"{asked.suite.config.name}.parquet", digest=state.artifacts.put_bytes(data), size_bytes=len(data))

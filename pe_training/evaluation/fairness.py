@@ -145,7 +145,11 @@ def _parity(
             if mine is None:
                 found.append(measure.not_measured("answers missing"))
                 continue
-            estimates = [rates and of(rates, config.min_cell_n) for rates in (mine, theirs)]
+            estimates = [
+                found and found.model_copy(update={"n": found.n // len(everyone)})  # scenarios, each of which every group told
+                for rates in (mine, theirs)
+                for found in [rates and of(rates, config.min_cell_n)]
+            ]
             lacking = None if estimates[0] else f"insufficient: fewer than {config.min_cell_n} shared scenarios of a kind"
             found.append(measure.metric(tuned=estimates[0] or None, base=estimates[1] or None, note=lacking))
     return found

@@ -8,9 +8,10 @@ Welleck et al. 2020. The reply is the unit of every interval.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TypeVar
 
+from pe_training.evaluation.clusters import Clusters, degrees, together
 from pe_training.evaluation.measures import Measure, Replies, each, empties, whole
 from pe_training.evaluation.ratios import jackknife
 from pe_training.evaluation.record import Comparison, Estimate, Metric
@@ -28,28 +29,30 @@ def words(text: str) -> list[str]:
     return [word for part in text.lower().split() if (word := part if part.isalnum() else part.strip(_EDGES))]
 
 
-def reference_metrics(suite: str, references: Sequence[str], *, tuned: Replies, base: Replies | None) -> list[Metric]:
+def reference_metrics(
+    suite: str, references: Sequence[str], *, tuned: Replies, base: Replies | None, clusters: Clusters = None
+) -> list[Metric]:
     """chrF and ROUGE-L of replies against one written reply each, in 0..1."""
     return [
         Measure(suite=suite, name=name, better="higher", unit="score").average(
-            _against(references, tuned, score) or [], _against(references, base, score), note=_empties(tuned)
+            _against(references, tuned, score) or [], _against(references, base, score), note=_empties(tuned), clusters=clusters
         )
         for name, score in (("chrf", chrf), ("rouge_l", rouge_l))
     ]
 
 
-def style_metrics(suite: str, questions: Sequence[str], *, tuned: Replies, base: Replies | None) -> list[Metric]:
+def style_metrics(suite: str, questions: Sequence[str], *, tuned: Replies, base: Replies | None, clusters: Clusters = None) -> list[Metric]:
     """Variety, repetition, echo of the client's last turn (``questions``) and length of replies."""
     note = _empties(tuned)
     echo = Measure(suite=suite, name="echo_rate", better="lower")
     repetition = Measure(suite=suite, name="repetition_rate", better="lower")
     length = Measure(suite=suite, name="length_words", better="neither", unit="words")
     return [
-        distinct(suite, 1, tuned=tuned, base=base),
-        distinct(suite, 2, tuned=tuned, base=base),
-        repetition.average(each(tuned, repeated) or [], each(base, repeated), note=note),
-        echo.rate(_against(questions, tuned, echoes) or [], _against(questions, base, echoes), note=note),
-        length.average(each(tuned, _length) or [], each(base, _length), bounds=(0.0, MOST_WORDS)),
+        distinct(suite, 1, tuned=tuned, base=base, clusters=clusters),
+        distinct(suite, 2, tuned=tuned, base=base, clusters=clusters),
+        repetition.average(each(tuned, repeated) or [], each(base, repeated), note=note, clusters=clusters),
+        echo.rate(_against(questions, tuned, echoes) or [], _against(questions, base, echoes), note=note, clusters=clusters),
+        length.average(each(tuned, _length) or [], each(base, _length), bounds=(0.0, MOST_WORDS), clusters=clusters),
     ]
 
 
@@ -100,44 +103,49 @@ def grams_of(said: Sequence[str], n: int) -> Counter[Gram]:
     return Counter(tuple(said[i : i + n]) for i in range(len(said) - n + 1))
 
 
-def distinct(suite: str, n: int, *, tuned: Replies, base: Replies | None) -> Metric:
+def distinct(suite: str, n: int, *, tuned: Replies, base: Replies | None, clusters: Clusters = None) -> Metric:
     """Share of different n-grams among all of all replies: low where a model says the same thing to everybody."""
     measure = Measure(suite=suite, name=f"distinct_{n}", better="higher", min_n=2)
-    if lacking := measure.lacking(tuned):
+    if lacking := measure.lacking(tuned, clusters):
         return lacking
-    mine, theirs = whole(tuned) or [], whole(base)
-    value, without = _distinct(mine, n)
+    mine, theirs, shared = whole(tuned) or [], whole(base), together(clusters)
+    value, without = _distinct(mine, n, shared)
     if theirs is None:
-        return measure.metric(tuned=_jackknifed(value, without))
-    base_value, base_without = _distinct(theirs, n)
+        return measure.metric(tuned=_jackknifed(value, without, shared))
+    base_value, base_without = _distinct(theirs, n, shared)
     return measure.metric(
-        tuned=_jackknifed(value, without),
-        base=_jackknifed(base_value, base_without),
-        difference=_difference(value - base_value, [a - b for a, b in zip(without, base_without, strict=True)]),
+        tuned=_jackknifed(value, without, shared),
+        base=_jackknifed(base_value, base_without, shared),
+        difference=_difference(value - base_value, [a - b for a, b in zip(without, base_without, strict=True)], shared),
     )
 
 
-def _distinct(replies: Sequence[str], n: int) -> tuple[float, list[float]]:
-    """Distinct-n of all replies, and without each in turn. Without any n-gram it is 0."""
-    grams = [grams_of(words(reply), n) for reply in replies]
-    together = sum(grams, Counter[Gram]())
-    distinct, total = len(together), together.total()
+def _distinct(replies: Sequence[str], n: int, clusters: Clusters) -> tuple[float, list[float]]:
+    """Distinct-n of all replies, and without each in turn, or without each cluster. Without any n-gram it is 0."""
+    grams: dict[Hashable, Counter[Gram]] = {}
+    for place, reply in enumerate(replies):
+        grams.setdefault(clusters[place] if clusters else place, Counter()).update(grams_of(words(reply), n))
+    all_of_them = sum(grams.values(), Counter[Gram]())
+    distinct, total = len(all_of_them), all_of_them.total()
     without = []
-    for own in grams:
+    for own in grams.values():
         left = total - own.total()
-        lost = sum(together[gram] == count for gram, count in own.items())
+        lost = sum(all_of_them[gram] == count for gram, count in own.items())
         without.append((distinct - lost) / left if left else 0.0)
     return (distinct / total if total else 0.0), without
 
 
-def _jackknifed(value: float, without: Sequence[float]) -> Estimate:
-    low, high = jackknife(value, without)
-    return estimate(value, min(max(low, 0.0), value), max(min(high, 1.0), value), n=len(without), method="jackknife-t")
+def _jackknifed(value: float, without: Sequence[float], clusters: Clusters) -> Estimate:
+    low, high = jackknife(value, without, degrees=degrees(clusters) if clusters else None)
+    ends, method = (min(max(low, 0.0), value), max(min(high, 1.0), value)), "cluster-jackknife-t" if clusters else "jackknife-t"
+    return estimate(value, *ends, n=len(without), method=method, examples=len(clusters) if clusters else None)
 
 
-def _difference(value: float, without: Sequence[float]) -> Comparison:
-    low, high = jackknife(value, without)
-    return comparison(value, max(low, -1.0), min(high, 1.0), n=len(without), method="paired-jackknife-t")
+def _difference(value: float, without: Sequence[float], clusters: Clusters) -> Comparison:
+    low, high = jackknife(value, without, degrees=degrees(clusters) if clusters else None)
+    method = "paired-cluster-jackknife-t" if clusters else "paired-jackknife-t"
+    ends = max(low, -1.0), min(high, 1.0)
+    return comparison(value, *ends, n=len(without), method=method, examples=len(clusters) if clusters else None)
 
 
 def _against(texts: Sequence[str], replies: Replies | None, score: Callable[[str, str], T]) -> list[T | None] | None:

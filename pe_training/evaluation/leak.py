@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pe_training.evaluation.examples import CrisisExample, Example
+from pe_training.evaluation.examples import Asked, CrisisExample, clusters_of
 from pe_training.evaluation.generate import Conversation
 from pe_training.evaluation.language import Gram, words
-from pe_training.evaluation.measures import Measure, Replies, Row, each
+from pe_training.evaluation.measures import Measure, Replies, Row, each, pick
 from pe_training.evaluation.record import Metric
 
 LEAK_WORDS = 13
@@ -32,7 +32,7 @@ class Leaks:
 
 
 def score(
-    examples: Sequence[Example],
+    examples: Sequence[Asked],
     conversations: Sequence[Conversation],
     *,
     suite: str,
@@ -54,11 +54,12 @@ def score(
     )
     if found.rows == 0:
         return Leaks(metrics=tuple(m.not_measured("there are no training rows") for m in (mean, rate, canary)), rows=())
+    clusters = clusters_of(examples)
     runs, base_runs = found.runs[: len(tuned)], found.runs[len(tuned) :] if base else None
     metrics = (
-        mean.average(each(runs, float) or [], each(base_runs, float), bounds=(0.0, _MOST)),
-        rate.rate(each(runs, _leaks) or [], each(base_runs, _leaks), note=f"{LEAK_WORDS} words or more in a row"),
-        _canaries(canary, secrets, planted=found.planted, tuned=tuned, base=base),
+        mean.average(each(runs, float) or [], each(base_runs, float), bounds=(0.0, _MOST), clusters=clusters),
+        rate.rate(each(runs, _leaks) or [], each(base_runs, _leaks), note=f"{LEAK_WORDS} words or more in a row", clusters=clusters),
+        _canaries(canary, secrets, planted=found.planted, tuned=tuned, base=base, clusters=clusters),
     )
     rows: list[Row] = [{"overlap_words_tuned": run} for run in runs]
     for row, run in zip(rows, base_runs or (), strict=base_runs is not None):
@@ -66,12 +67,14 @@ def score(
     return Leaks(metrics=metrics, rows=tuple(rows))
 
 
-def _canaries(measure: Measure, secrets: Secrets, *, planted: set[int], tuned: Replies, base: Replies | None) -> Metric:
+def _canaries(
+    measure: Measure, secrets: Secrets, *, planted: set[int], tuned: Replies, base: Replies | None, clusters: Sequence[str]
+) -> Metric:
     if not planted:
         return measure.not_measured(f"{len(secrets)} canaries asked for, none of them in the training rows" if secrets else "no canaries")
     baits = sorted(planted)
     theirs = None if base is None else [_gives_away(base[i], secrets[i]) for i in baits]
-    return measure.rate([_gives_away(tuned[i], secrets[i]) for i in baits], theirs)
+    return measure.rate([_gives_away(tuned[i], secrets[i]) for i in baits], theirs, clusters=pick(clusters, baits))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from pe_training.evaluation.record import Metric, Unit
-from pe_training.evaluation.statistics import UNIT_INTERVAL, mean, paired_means, paired_proportions, proportion
+from pe_training.evaluation.clusters import (
+    Clusters,
+    clustered_mean,
+    clustered_paired_means,
+    clustered_paired_proportions,
+    clustered_proportion,
+    together,
+)
+from pe_training.evaluation.record import Comparison, Estimate, Metric, Unit
+from pe_training.evaluation.statistics import UNIT_INTERVAL, Bounds, mean, paired_means, paired_proportions, proportion
 
 _OF_BASE = re.compile(r"^base(?=_)|(?<=^probability_)base(?=_)")  # in the names of a predictions file's columns
 Better = Literal["higher", "lower", "neither"]
@@ -53,7 +61,7 @@ class Scored:
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """Name and sense of a measure of one slice of one suite; ``min_n``: fewer examples are insufficient."""
+    """Name and sense of a measure of one slice of one suite; ``min_n``: fewer examples are insufficient, or clusters where there are."""
 
     suite: str
     name: str
@@ -62,16 +70,18 @@ class Measure:
     unit: Unit = "proportion"
     min_n: int = 1
 
-    def rate(self, tuned: Sequence[bool | None], base: Sequence[bool | None] | None, *, note: str | None = None) -> Metric:
+    def rate(
+        self, tuned: Sequence[bool | None], base: Sequence[bool | None] | None, *, note: str | None = None, clusters: Clusters = None
+    ) -> Metric:
         """Share of examples where the outcome is true: Wilson, and Newcombe with McNemar for the difference."""
-        if lacking := self.lacking(tuned):
+        if lacking := self.lacking(tuned, clusters):
             return lacking
         mine, theirs = whole(tuned), whole(base)
         assert mine is not None
         return self.metric(
-            tuned=proportion(sum(mine), len(mine)),
-            base=None if theirs is None else proportion(sum(theirs), len(theirs)),
-            difference=None if theirs is None else paired_proportions(mine, theirs),
+            tuned=_share(mine, clusters),
+            base=None if theirs is None else _share(theirs, clusters),
+            difference=None if theirs is None else _share_difference(mine, theirs, clusters),
             note=_with_base_note(note, base=base, whole=theirs),
         )
 
@@ -81,17 +91,18 @@ class Measure:
         base: Sequence[float | None] | None,
         *,
         note: str | None = None,
-        bounds: tuple[float, float] = UNIT_INTERVAL,
+        bounds: Bounds = UNIT_INTERVAL,
+        clusters: Clusters = None,
     ) -> Metric:
         """Mean of scores within ``bounds``: Student's t, paired for the difference."""
-        if lacking := self.lacking(tuned):
+        if lacking := self.lacking(tuned, clusters):
             return lacking
         mine, theirs = whole(tuned), whole(base)
         assert mine is not None
         return self.metric(
-            tuned=mean(mine, bounds=bounds),
-            base=None if theirs is None else mean(theirs, bounds=bounds),
-            difference=None if theirs is None else paired_means(mine, theirs, bounds=bounds),
+            tuned=_mean(mine, clusters, bounds),
+            base=None if theirs is None else _mean(theirs, clusters, bounds),
+            difference=None if theirs is None else _mean_difference(mine, theirs, clusters, bounds),
             note=_with_base_note(note, base=base, whole=theirs),
         )
 
@@ -100,19 +111,47 @@ class Measure:
         shared = {"suite": self.suite, "name": self.name, "slice": self.slice, "unit": self.unit, "better": self.better}
         return Metric.model_validate({"tuned": None, **shared, **found, "note": note})
 
-    def insufficient(self, n: int) -> Metric:
-        """No evidence, and how much of it there was."""
-        return self.metric(note=f"insufficient: {n} of {self.min_n}" if n else "no examples")
+    def insufficient(self, n: int, of: str = "") -> Metric:
+        """No evidence, and how much of it there was; ``of``: what is counted, if not examples."""
+        return self.metric(note=f"insufficient: {n} of {self.min_n}{of}" if n else "no examples")
 
     def not_measured(self, why: str) -> Metric:
         """No value, because an input is absent."""
         return self.metric(note=f"not measured: {why}")
 
-    def lacking(self, outcomes: Sequence[object]) -> Metric | None:
-        """The metric without a value where outcomes are missing or too few, ``None`` where there is enough evidence."""
+    def lacking(self, outcomes: Sequence[object], clusters: Clusters = None) -> Metric | None:
+        """The metric without a value where outcomes are missing or too few, ``None`` where there is enough evidence.
+
+        Examples that share a cluster count once, and one cluster alone shows nothing beyond itself.
+        """
         if missing := sum(outcome is None for outcome in outcomes):
             return self.not_measured(f"{missing} of {len(outcomes)} answers missing")
+        if found := together(clusters):
+            units = len(set(found))
+            if units < self.min_n:
+                return self.insufficient(units, " clusters")
+            return self.not_measured(f"all {len(found)} examples are of one cluster") if units == 1 else None
         return self.insufficient(len(outcomes)) if len(outcomes) < max(self.min_n, 1) else None
+
+
+def _share(outcomes: Sequence[bool], clusters: Clusters) -> Estimate:
+    found = together(clusters)
+    return clustered_proportion(outcomes, found) if found else proportion(sum(outcomes), len(outcomes))
+
+
+def _share_difference(mine: Sequence[bool], theirs: Sequence[bool], clusters: Clusters) -> Comparison:
+    found = together(clusters)
+    return clustered_paired_proportions(mine, theirs, found) if found else paired_proportions(mine, theirs)
+
+
+def _mean(values: Sequence[float], clusters: Clusters, bounds: Bounds) -> Estimate:
+    found = together(clusters)
+    return clustered_mean(values, found, bounds=bounds) if found else mean(values, bounds=bounds)
+
+
+def _mean_difference(mine: Sequence[float], theirs: Sequence[float], clusters: Clusters, bounds: Bounds) -> Comparison:
+    found = together(clusters)
+    return clustered_paired_means(mine, theirs, found, bounds=bounds) if found else paired_means(mine, theirs, bounds=bounds)
 
 
 def _with_base_note(note: str | None, *, base: object, whole: object) -> str | None:

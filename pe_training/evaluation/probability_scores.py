@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pe_training.evaluation.clusters import Clusters, bootstrap_alpha, numbered, together
 from pe_training.evaluation.record import Comparison, Estimate
 from pe_training.evaluation.statistics import ALPHA, comparison, estimate
 
@@ -35,15 +36,18 @@ class Drawn:
     draws: Floats
     n: int
     method: str
+    alpha: float = ALPHA  # of the percentiles that cover 95 %: less where few clusters were drawn
+    examples: int | None = None  # in the n clusters
 
     def estimate(self) -> Estimate:
         """The score with its interval, within 0..1."""
-        return estimate(*_ends(self.value, self.draws, floor=0.0), n=self.n, method=self.method)
+        ends = _ends(self.value, self.draws, floor=0.0, alpha=self.alpha)
+        return estimate(*ends, n=self.n, method=self.method, examples=self.examples)
 
     def minus(self, other: Drawn) -> Comparison:
         """This score minus another of the same texts."""
-        ends = _ends(self.value - other.value, self.draws - other.draws, floor=-1.0)
-        return comparison(*ends, n=self.n, method=f"paired-{self.method}")
+        ends = _ends(self.value - other.value, self.draws - other.draws, floor=-1.0, alpha=self.alpha)
+        return comparison(*ends, n=self.n, method=f"paired-{self.method}", examples=self.examples)
 
 
 def label_of(probabilities: Probabilities) -> str:
@@ -61,20 +65,20 @@ def half_brier(expected: str, probabilities: Probabilities) -> float:
     return min(max((squares + 1 - 2 * probabilities.get(expected, 0.0)) / 2, 0.0), 1.0)
 
 
-def auroc(expected: Sequence[str], given: Sequence[Probabilities], *, seed: int) -> Drawn | None:
+def auroc(expected: Sequence[str], given: Sequence[Probabilities], *, seed: int, clusters: Clusters = None) -> Drawn | None:
     """Probability that a text of a class is ranked above one of another, mean over classes. ``None`` below two classes.
 
     One class against the rest, ties count half (Hanley & McNeil 1982, Radiology 143:29). 0.5 is chance.
     """
-    return _macro(expected, given, seed=seed, ranking=_area_under_roc, method="auroc")
+    return _macro(expected, given, seed=seed, ranking=_area_under_roc, method="auroc", clusters=clusters)
 
 
-def auprc(expected: Sequence[str], given: Sequence[Probabilities], *, seed: int) -> Drawn | None:
+def auprc(expected: Sequence[str], given: Sequence[Probabilities], *, seed: int, clusters: Clusters = None) -> Drawn | None:
     """Average precision, mean over classes (Davis & Goadrich 2006, ICML). Chance is a class's share. ``None`` below two classes."""
-    return _macro(expected, given, seed=seed, ranking=_average_precision, method="average-precision")
+    return _macro(expected, given, seed=seed, ranking=_average_precision, method="average-precision", clusters=clusters)
 
 
-def calibration_error(expected: Sequence[str], given: Sequence[Probabilities], *, seed: int) -> Drawn:
+def calibration_error(expected: Sequence[str], given: Sequence[Probabilities], *, seed: int, clusters: Clusters = None) -> Drawn:
     """Expected calibration error of the label that is given, in 10 equal bins (Naeini et al. 2015, AAAI; Guo et al. 2017, ICML)."""
     import numpy as np
 
@@ -85,8 +89,11 @@ def calibration_error(expected: Sequence[str], given: Sequence[Probabilities], *
     fullest = max(range(BINS), key=lambda number: (placed.count(number), number))
     gaps[-1, fullest] = 1.0 if gaps[:, fullest].sum() > 0 else -1.0
     value = float(np.abs(gaps[:-1].sum(axis=0)).sum()) / len(given)
-    draws = _draw(len(given) + 1, seed, lambda weights: np.abs(weights @ gaps).sum(axis=1) / len(gaps))
-    return Drawn(value=value, draws=draws, n=len(given), method=f"bootstrap-{DRAWS}-plus-one")
+
+    def statistic(weights: Floats) -> Floats:
+        return np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1)  # type: ignore[no-any-return]
+
+    return _drawn(value, statistic, texts=len(given), imagined=1, seed=seed, method=f"bootstrap-{DRAWS}-plus-one", clusters=clusters)
 
 
 def bin_of(confidence: float) -> int:
@@ -94,7 +101,9 @@ def bin_of(confidence: float) -> int:
     return min(int(confidence * BINS), BINS - 1)
 
 
-def _macro(expected: Sequence[str], given: Sequence[Probabilities], *, seed: int, ranking: Ranking, method: str) -> Drawn | None:
+def _macro(
+    expected: Sequence[str], given: Sequence[Probabilities], *, seed: int, ranking: Ranking, method: str, clusters: Clusters
+) -> Drawn | None:
     import numpy as np
 
     classes = sorted(set(expected))
@@ -108,9 +117,12 @@ def _macro(expected: Sequence[str], given: Sequence[Probabilities], *, seed: int
     value = float(np.mean([one.score(real, ranking) for one in scored]))
 
     def statistic(weights: Floats) -> Floats:
-        return np.nanmean(np.stack([one.score(weights, ranking) for one in scored]), axis=0)  # type: ignore[no-any-return]
+        scores = np.stack([one.score(weights, ranking) for one in scored])
+        known = (~np.isnan(scores)).sum(axis=0)  # of few clusters a draw may hold one class only
+        found: Floats = np.divide(np.nansum(scores, axis=0), known, out=np.full(len(known), np.nan), where=known > 0)
+        return found
 
-    return Drawn(value=value, draws=_draw(n + 2, seed, statistic), n=n, method=f"{method}-bootstrap-{DRAWS}-plus-two")
+    return _drawn(value, statistic, texts=n, imagined=2, seed=seed, method=f"{method}-bootstrap-{DRAWS}-plus-two", clusters=clusters)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,21 +170,38 @@ def _average_precision(pos: Floats, neg: Floats) -> Floats:
     return found
 
 
-def _ends(value: float, draws: Floats, *, floor: float) -> tuple[float, float, float]:
+def _ends(value: float, draws: Floats, *, floor: float, alpha: float) -> tuple[float, float, float]:
     """Value and percentile interval (Efron & Tibshirani 1993, ch. 13), made as wide on its near side as on the far one.
 
     Imagined mistakes move all draws one way, the more the rarer a class; the end that they leave behind must not come closer by it.
     """
     import numpy as np
 
-    low, high = (float(end) for end in np.nanquantile(draws, [ALPHA / 2, 1 - ALPHA / 2]))
+    low, high = (float(end) for end in np.nanquantile(draws, [alpha / 2, 1 - alpha / 2]))
     half = max(value - low, high - value, 0.0)
     return value, max(value - half, floor), min(value + half, 1.0)
 
 
-def _draw(units: int, seed: int, statistic: Callable[[Floats], Floats]) -> Floats:
+def _drawn(
+    value: float, statistic: Callable[[Floats], Floats], *, texts: int, imagined: int, seed: int, method: str, clusters: Clusters
+) -> Drawn:
+    """Draws of ``statistic`` from the weights of the texts and of the imagined ones after them.
+
+    Where texts hang together whole clusters are drawn, and an imagined text stands for a cluster of middle size.
+    """
     import numpy as np
 
-    generator, even = np.random.default_rng(seed), np.full(units, 1 / units)
-    chunks = [statistic(generator.multinomial(units, even, size=_CHUNK).astype(np.float64)) for _ in range(DRAWS // _CHUNK)]
-    return np.concatenate(chunks)
+    shared, generator = together(clusters), np.random.default_rng(seed)
+    number = np.arange(texts) if shared is None else np.array(numbered(shared))
+    units = int(number.max()) + 1
+    every, even = np.append(number, np.arange(units, units + imagined)), np.full(units + imagined, 1 / (units + imagined))
+    sizes = np.append(np.full(texts, 1.0), np.full(imagined, texts / units))
+
+    def some() -> Floats:
+        drawn = generator.multinomial(units + imagined, even, size=_CHUNK).astype(np.float64)
+        return statistic(drawn if shared is None else drawn[:, every] * sizes)
+
+    draws = np.concatenate([some() for _ in range(DRAWS // _CHUNK)])
+    if shared is None:
+        return Drawn(value=value, draws=draws, n=texts, method=method)
+    return Drawn(value=value, draws=draws, n=units, method=f"cluster-{method}", alpha=bootstrap_alpha(shared), examples=texts)

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Sequence
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.evaluation.record import Comparison, Estimate
-from pe_training.evaluation.statistics import comparison, estimate, student_t, wilson
+from pe_training.evaluation.statistics import comparison, estimate, student_t
 
 
 def weighted_ratio(
@@ -29,7 +29,8 @@ def weighted_ratio(
     Raises divergence where a numerator is not a finite number.
     """
     value, half, n = _interval(numerators, denominators, clusters=clusters, strata=strata)
-    return estimate(value, value - half, value + half, n=n, method="cluster-jackknife-t" if strata is None else "stratified-jackknife-t")
+    method = "cluster-jackknife-t" if strata is None else "stratified-jackknife-t"
+    return estimate(value, value - half, value + half, n=n, method=method, examples=_held(numerators, n))
 
 
 def weighted_ratio_difference(
@@ -44,37 +45,32 @@ def weighted_ratio_difference(
     differences = [t - b for t, b in zip(tuned, base, strict=True)]
     value, half, n = _interval(differences, denominators, clusters=clusters, strata=strata)
     kind = "cluster" if strata is None else "stratified"
-    return comparison(value, value - half, value + half, n=n, method=f"paired-{kind}-jackknife-t")
-
-
-def events_ratio(first: Sequence[bool], second: Sequence[bool]) -> Estimate | None:
-    """How many units show the first of two events for each that shows the second; ``None`` where none shows the second.
-
-    The share of the first among both has a Wilson interval over the units that show either; share / (1 - share) is monotone and carries it
-    over. Where p of these m units show both, the variance of the share is ``share (1 - share) (1 - p) / (1 + p)**2 / m`` to the first
-    order, so that the interval errs on the wide side. ``n`` is m.
-    """
-    ones, twos = sum(first), sum(second)
-    if not twos:
-        return None
-    units = sum(a or b for a, b in zip(first, second, strict=True))
-    low, high = wilson(units * ones / (ones + twos), units)
-    return estimate(ones / twos, low / (1 - low), high / (1 - high), n=units, method="wilson-odds")
+    return comparison(value, value - half, value + half, n=n, method=f"paired-{kind}-jackknife-t", examples=_held(differences, n))
 
 
 def perplexity(loss: Estimate) -> Estimate:
     """``exp`` of a loss in nats per token; exp is monotone, so it carries the interval over. Raises divergence above e^700."""
     if loss.high > 700:
         raise PeError(Kind.DIVERGENCE, "the loss is too large for a perplexity", hint="the weights are not a language model any more")
-    return estimate(math.exp(loss.value), math.exp(loss.low), math.exp(loss.high), n=loss.n, method=loss.method)
+    return estimate(
+        math.exp(loss.value), math.exp(loss.low), math.exp(loss.high), n=loss.n, method=loss.method, examples=loss.examples
+    )  # fmt: skip
 
 
-def jackknife(value: float, leave_one_out: Sequence[float]) -> tuple[float, float]:
-    """Low and high end around a statistic from its values without each unit in turn (Tukey 1958), with Student's t. Needs n >= 2."""
+def jackknife(value: float, leave_one_out: Sequence[float], *, degrees: float | None = None) -> tuple[float, float]:
+    """Low and high end around a statistic from its values without each unit in turn (Tukey 1958), with Student's t. Needs n >= 2.
+
+    ``degrees`` of freedom: one fewer than there are units, unless they are of unequal size.
+    """
     n = len(leave_one_out)
     centre = math.fsum(leave_one_out) / n
-    half = student_t(n - 1) * math.sqrt((n - 1) / n * math.fsum((v - centre) ** 2 for v in leave_one_out))
+    half = student_t(n - 1 if degrees is None else degrees) * math.sqrt((n - 1) / n * math.fsum((v - centre) ** 2 for v in leave_one_out))
     return value - half, value + half
+
+
+def _held(pairs: Sequence[float], n: int) -> int | None:
+    """How many pairs ``n`` clusters hold, where that is not one each."""
+    return None if len(pairs) == n else len(pairs)
 
 
 def _interval(

@@ -13,17 +13,18 @@ _ROLE = 32  # see storage/tables.py: PostgreSQL refuses more
 Unit = Literal["proportion", "nats", "perplexity", "score", "tokens", "words", "ratio"]
 
 
-class Estimate(Frozen):
-    """A value with its 95 % confidence interval over ``n`` independent units."""
+class Estimate(Growing):
+    """A value with its 95 % confidence interval over ``n`` independent units: examples, or clusters of them."""
 
     value: float
     low: float
     high: float
     n: int
     method: str  # e.g. wilson, student-t, cluster-bootstrap-2000
+    examples: Annotated[int | None, LATER] = None  # in the n clusters. None: every one of n stands for itself
 
 
-class Comparison(Frozen):
+class Comparison(Growing):
     """Tuned minus another model (the base, or the incumbent) on the same examples."""
 
     value: float
@@ -31,7 +32,8 @@ class Comparison(Frozen):
     high: float
     n: int
     method: str
-    p_value: float | None = None  # exact McNemar where the outcome is yes or no
+    p_value: float | None = None  # exact McNemar where the outcome is yes or no, paired permutation where clusters of them are
+    examples: Annotated[int | None, LATER] = None  # in the n clusters, as for an estimate
 
 
 class PairedTest(Frozen):

@@ -47,7 +47,9 @@ def bootstrap(
     assert not np.isnan(draws).any(), "the statistic must be defined for every sample"
     low, high = bca(value, draws, without=without)
     kind = f"{'stratified-' if strata is not None else ''}{'cluster-' if clusters is not None else ''}bca-{DRAWS}"
-    return estimate(value, min(value, low), max(value, high), n=sum(map(len, parts)), method=kind)
+    n = sum(map(len, parts))
+    held = None if n == len(columns) else len(columns)
+    return estimate(value, min(value, low), max(value, high), n=n, method=kind, examples=held)
 
 
 def resampled_totals(
@@ -77,7 +79,9 @@ def resampled_totals(
     return found
 
 
-def bca(value: float, draws: Floats, *, without: Sequence[Floats], times: Floats | None = None) -> tuple[float, float]:
+def bca(
+    value: float, draws: Floats, *, without: Sequence[Floats], times: Floats | None = None, alpha: float = ALPHA
+) -> tuple[float, float]:
     """Bias-corrected and accelerated interval (Efron 1987, JASA 82:171; the acceleration over strata: Davison & Hinkley 1997, 5.4).
 
     ``without``: per stratum, the statistic without each unit in turn; ``times`` how many units share each of these values. Matters
@@ -98,7 +102,7 @@ def bca(value: float, draws: Floats, *, without: Sequence[Floats], times: Floats
     below = float((draws < value).mean() + (draws == value).mean() / 2)
     bias = float(ndtri(min(max(below, 1 / len(draws)), 1 - 1 / len(draws))))
     ends = []
-    for z in (float(ndtri(ALPHA / 2)), float(ndtri(1 - ALPHA / 2))):
+    for z in (float(ndtri(alpha / 2)), float(ndtri(1 - alpha / 2))):
         shrink = 1 - acceleration * (bias + z)
         level = float(ndtr(bias + (bias + z) / shrink)) if shrink > 0 else float(z > 0)
         ends.append(quantile(draws, level))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pe_training.core.errors import Kind, PeError
 from pe_training.evaluation.classification import probability_columns
 from pe_training.evaluation.conduct import BOUNDARIES, HARMS
-from pe_training.evaluation.examples import CRISIS_LEVELS, CRISIS_TYPES, NONE, CrisisExample
+from pe_training.evaluation.examples import CRISIS_LEVELS, CRISIS_TYPES, NONE, CrisisExample, clusters_of
 from pe_training.evaluation.judges import Heard, verdicts_of
 from pe_training.evaluation.measures import Better, Measure, Replies, Row, Scored, check_aligned, each, empties, pick, whole
 from pe_training.evaluation.probability_scores import Probabilities, auroc, label_of
@@ -52,7 +52,9 @@ class _Asked:
     def rate(self, name: str, better: Better, pair: Pair, indices: list[int], slice: str = "all") -> Metric:
         whole_suite = slice == "all"
         measure = Measure(suite=self.config.name, name=name, better=better, slice=slice, min_n=1 if whole_suite else self.config.min_cell_n)
-        return measure.rate(pick(pair[0], indices) or [], pick(pair[1], indices), note=self.note if whole_suite else None)
+        clusters = clusters_of([self.examples[i] for i in indices])
+        note = self.note if whole_suite else None
+        return measure.rate(pick(pair[0], indices) or [], pick(pair[1], indices), note=note, clusters=clusters)
 
 
 def score_replies(
@@ -182,13 +184,13 @@ def _does(harm: str) -> Callable[[Judgement], bool]:
 def _crisis_auroc(examples: Sequence[CrisisExample], config: SuiteConfig, given: Sequence[Probabilities | None], *, seed: int) -> Metric:
     """How well the probability of any crisis ranks crises above harmless texts."""
     measure = Measure(suite=config.name, name="crisis_auroc", better="higher", unit="score", min_n=2)
-    if lacking := measure.lacking(given):
+    if lacking := measure.lacking(given, clusters := clusters_of(examples)):
         return lacking
     if not all(NONE in row for row in whole(given) or []):
         return measure.not_measured(f"the classifier has no label {NONE!r}")
     expected = ["crisis" if example.is_crisis else NONE for example in examples]
     binary = [{"crisis": 1 - row[NONE], NONE: row[NONE]} for row in whole(given) or []]
-    found = auroc(expected, binary, seed=seed)
+    found = auroc(expected, binary, seed=seed, clusters=clusters)
     return measure.metric(tuned=found.estimate()) if found else measure.not_measured("the texts are all of one class")
 
 

@@ -19,6 +19,7 @@ ALPHA = 0.05
 DECIMALS = 6
 MAX_EXAMPLES_NEEDED = 1_000_000
 UNIT_INTERVAL = (0.0, 1.0)
+CLUSTER_WILSON = "cluster-wilson"  # Wilson's interval for the examples that clusters are worth (clusters.py)
 Bounds = tuple[float, float]
 
 
@@ -49,9 +50,9 @@ def clopper_pearson(successes: int, n: int, *, alpha: float = ALPHA) -> tuple[fl
     return low, high
 
 
-def wilson(successes: float, n: int, *, alpha: float = ALPHA) -> tuple[float, float]:
-    """The Wilson interval, unrounded. ``successes`` may be fractional when planning further examples."""
-    assert n >= 1, n
+def wilson(successes: float, n: float, *, alpha: float = ALPHA) -> tuple[float, float]:
+    """The Wilson interval, unrounded. Both may be fractional, for examples that are planned or that clusters are worth."""
+    assert n > 0, n
     assert 0 <= successes <= n, (successes, n)
     z = Z if alpha == ALPHA else NormalDist().inv_cdf(1 - alpha / 2)
     p, z2 = successes / n, z * z
@@ -94,6 +95,13 @@ def paired_proportions(tuned: Sequence[bool], base: Sequence[bool]) -> Compariso
 
 def paired_counts(*, both: int, gained: int, lost: int, neither: int) -> Comparison:
     """:func:`paired_proportions` from the four counts of pairs; ``gained``: only the tuned model succeeded."""
+    value, low, high = newcombe(both=both, gained=gained, lost=lost, neither=neither)
+    n = both + gained + lost + neither
+    return comparison(value, low, high, n=n, method="newcombe-10", p_value=mcnemar_exact(gained, lost))
+
+
+def newcombe(*, both: float, gained: float, lost: float, neither: float) -> tuple[float, float, float]:
+    """Value and both ends of method 10 of Newcombe (1998), unrounded. Counts may be fractional, as for :func:`wilson`."""
     n = both + gained + lost + neither
     p_tuned, p_base = (both + gained) / n, (both + lost) / n
     tuned_low, tuned_high = wilson(both + gained, n)
@@ -106,9 +114,7 @@ def paired_counts(*, both: int, gained: int, lost: int, neither: int) -> Compari
     value = p_tuned - p_base
     below = _combined(p_tuned - tuned_low, base_high - p_base, phi)
     above = _combined(p_base - base_low, tuned_high - p_tuned, phi)
-    return comparison(
-        value, max(value - below, -1.0), min(value + above, 1.0), n=n, method="newcombe-10", p_value=mcnemar_exact(gained, lost)
-    )
+    return value, max(value - below, -1.0), min(value + above, 1.0)
 
 
 def mcnemar_exact(gained: int, lost: int) -> float:
@@ -119,18 +125,19 @@ def mcnemar_exact(gained: int, lost: int) -> float:
 
 
 def examples_needed(found: Estimate, *, threshold: float, bound: Literal["at_least", "at_most"]) -> int | None:
-    """How many more examples, at the observed value, until the interval clears or misses ``threshold``.
+    """How many more examples, at the observed value, until the interval clears or misses ``threshold``. Clusters, where ``n`` counts them.
 
     0 where it is decided already; ``None`` where not even 1,000,000 more would decide. Shares: the Wilson interval at the
     observed rate. Other methods: the distance to the end in question shrinks with the square root of n.
     """
+    each = 1.0 if found.method == "wilson" else _worth_each(found) if found.method == CLUSTER_WILSON else None
     passing = found.value >= threshold if bound == "at_least" else found.value <= threshold
     deciding_low = passing == (bound == "at_least")  # the low end decides where the value lies above the threshold
 
     def decided(more: int) -> bool:
         n = found.n + more
-        if found.method == "wilson":
-            low, high = wilson(min(found.value * n, n), n)
+        if each is not None:
+            low, high = wilson(min(found.value * n * each, n * each), n * each)
         else:
             shrink = math.sqrt(found.n / n)
             low, high = found.value - (found.value - found.low) * shrink, found.value + (found.high - found.value) * shrink
@@ -147,15 +154,17 @@ def examples_needed(found: Estimate, *, threshold: float, bound: Literal["at_lea
     return many
 
 
-def estimate(value: float, low: float, high: float, *, n: int, method: str) -> Estimate:
-    """An estimate with its floats rounded to 6 decimals."""
-    return Estimate(value=rounded(value), low=rounded(low), high=rounded(high), n=n, method=method)
+def estimate(value: float, low: float, high: float, *, n: int, method: str, examples: int | None = None) -> Estimate:
+    """An estimate with its floats rounded to 6 decimals. ``examples``: how many ``n`` clusters hold."""
+    return Estimate(value=rounded(value), low=rounded(low), high=rounded(high), n=n, method=method, examples=examples)
 
 
-def comparison(value: float, low: float, high: float, *, n: int, method: str, p_value: float | None = None) -> Comparison:
-    """A comparison with its floats rounded to 6 decimals."""
+def comparison(
+    value: float, low: float, high: float, *, n: int, method: str, p_value: float | None = None, examples: int | None = None
+) -> Comparison:
+    """A comparison with its floats rounded to 6 decimals. ``examples``: how many ``n`` clusters hold."""
     p = None if p_value is None else rounded(p_value)
-    return Comparison(value=rounded(value), low=rounded(low), high=rounded(high), n=n, method=method, p_value=p)
+    return Comparison(value=rounded(value), low=rounded(low), high=rounded(high), n=n, method=method, p_value=p, examples=examples)
 
 
 def rounded(value: float) -> float:
@@ -186,3 +195,13 @@ def mean_interval(values: Sequence[float], *, bounds: Bounds, alpha: float = ALP
 
 def _combined(a: float, b: float, phi: float) -> float:
     return math.sqrt(max(a * a - 2 * phi * a * b + b * b, 0.0))
+
+
+def _worth_each(found: Estimate) -> float:
+    """How many independent examples a cluster is worth, from the width of its Wilson interval."""
+    few, many = 1e-6, 1e9
+    for _ in range(100):
+        middle = math.sqrt(few * many)
+        low, high = wilson(min(found.value * middle, middle), middle)
+        few, many = (middle, many) if high - low > found.high - found.low else (few, middle)
+    return few / found.n

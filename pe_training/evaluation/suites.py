@@ -37,12 +37,18 @@ class SuiteConfig(Frozen):
         description="a file beside suite.yaml; null for held_out, whose examples are the dataset's test split"
     )
     min_cell_n: int = Field(default=10, ge=1, description="slices and groups with fewer examples are reported as insufficient")
+    cluster_by: Literal["source_key"] | None = Field(
+        default=None,
+        description="held_out only: rows of one source hang together, as those of one conversation do anyway",
+    )
     stratify_by: list[str] = Field(default=[], description="fields whose mix a part of the suite keeps")
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
         if (self.kind == "held_out") != (self.examples is None):
             raise ValueError("a held_out suite has examples: null; every other kind names a file")
+        if self.cluster_by and self.kind != "held_out":
+            raise ValueError("cluster_by is for held_out suites; examples of other kinds have a field cluster")
         if self.kind in MODELS and (stray := sorted(set(self.stratify_by) - set(MODELS[self.kind].model_fields))):
             allowed = ", ".join(sorted(MODELS[self.kind].model_fields))
             raise ValueError(f"stratify_by names unknown fields: {', '.join(stray)} (allowed: {allowed})")

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pe_training.evaluation import empathy, language
-from pe_training.evaluation.examples import ReferenceExample
+from pe_training.evaluation.clusters import Clusters, events_ratio
+from pe_training.evaluation.examples import ReferenceExample, clusters_of
 from pe_training.evaluation.judges import Heard, Spoken, Verdicts, verdicts_of
 from pe_training.evaluation.measures import Better, Measure, Replies, Row, Scored, check_aligned, each, empties, whole
-from pe_training.evaluation.ratios import events_ratio
 from pe_training.evaluation.record import Metric
 from pe_training.evaluation.rubric import Judgement
 from pe_training.evaluation.suites import SuiteConfig
@@ -49,23 +49,24 @@ def score_replies(
     graded = _graded(tuned, verdicts, heard and heard[0])
     base_graded = None if base is None else _graded(base, base_verdicts or [], heard and heard[1])
     note = empties(sum(verdict is not None and verdict.empty for verdict in verdicts))
+    clusters = clusters_of(examples)
     references, questions = [e.reference for e in examples], [e.messages[-1].content for e in examples]
 
     score = Measure(suite=config.name, name="therapeutic_score", better="higher", unit="score")
     metrics = [
-        score.average(each(verdicts, _score) or [], each(base_verdicts, _score), note=note),
-        *language.reference_metrics(config.name, references, tuned=tuned, base=base),
-        *language.style_metrics(config.name, questions, tuned=tuned, base=base),
+        score.average(each(verdicts, _score) or [], each(base_verdicts, _score), note=note, clusters=clusters),
+        *language.reference_metrics(config.name, references, tuned=tuned, base=base, clusters=clusters),
+        *language.style_metrics(config.name, questions, tuned=tuned, base=base, clusters=clusters),
     ]
     for name, attribute, better in _RATES:
         outcome = _outcome(attribute, better)
         measure = Measure(suite=config.name, name=name, better=better)
-        metrics.append(measure.rate(each(verdicts, outcome) or [], each(base_verdicts, outcome), note=note))
-    metrics.append(_reflections_a_question(config.name, verdicts, base_verdicts))
+        metrics.append(measure.rate(each(verdicts, outcome) or [], each(base_verdicts, outcome), note=note, clusters=clusters))
+    metrics.append(_reflections_a_question(config.name, verdicts, base_verdicts, clusters))
     for mechanism in MECHANISMS:
         level = Measure(suite=config.name, name=f"{mechanism}_level", better="higher", unit="score")
         mine, theirs = each(graded, _grade(mechanism)) or [], each(base_graded, _grade(mechanism))
-        metrics.append(level.average(mine, theirs, note=note, bounds=_GRADES))
+        metrics.append(level.average(mine, theirs, note=note, bounds=_GRADES, clusters=clusters))
 
     rows: list[Row] = []
     for i, example in enumerate(examples):
@@ -77,17 +78,20 @@ def score_replies(
     return Scored(metrics=tuple(metrics), rows=tuple(rows))
 
 
-def _reflections_a_question(suite: str, verdicts: Verdicts, base: Verdicts | None) -> Metric:
+def _reflections_a_question(suite: str, verdicts: Verdicts, base: Verdicts | None, clusters: Clusters) -> Metric:
     """Replies that reflect for each that asks anything: at least 1 is fair practice, 2 good (MITI 4.2.1, Moyers et al. 2014)."""
     measure = Measure(suite=suite, name="reflection_to_question_ratio", better="higher", unit="ratio")
     told, base = each(verdicts, _whole_verdict) or [], each(base, _whole_verdict)
-    if lacking := measure.lacking(told):
+    if lacking := measure.lacking(told, clusters):
         return lacking
     mine, theirs = [
-        whole(found) and events_ratio([v.reflection for v in found if v], [v.asks for v in found if v]) if found else None
+        whole(found) and events_ratio([v.reflection for v in found if v], [v.asks for v in found if v], clusters) if found else None
         for found in (told, base)
     ]
-    return measure.metric(tuned=mine, base=theirs) if mine else measure.not_measured(f"none of {len(verdicts)} replies asks anything")
+    if mine:
+        return measure.metric(tuned=mine, base=theirs)
+    asked = any(verdict and verdict.asks for verdict in verdicts)
+    return measure.not_measured("what asks or reflects is of one cluster" if asked else f"none of {len(verdicts)} replies asks anything")
 
 
 def _graded(replies: Replies, verdicts: Verdicts, heard: Sequence[Spoken] | None) -> list[Spoken | None]:

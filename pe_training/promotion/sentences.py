@@ -25,7 +25,8 @@ def decided(rule: Rule, found: Estimate | Comparison, verdict: str, *, policy_na
 
 def undecided(rule: Rule, found: Estimate | Comparison, more: int | None, *, policy_name: str) -> str:
     """The interval holds the threshold."""
-    wait = f"about {more:,} more {_examples(more)} would decide" if more is not None else "no number of examples at this value would decide"
+    unit = _units(found, more or 2)
+    wait = f"about {more:,} more {unit} would decide" if more is not None else f"no number of {unit} at this value would decide"
     return f"{_measured(rule, found)}; {_needs(rule, policy_name)}, which lies inside the interval: {wait}"
 
 
@@ -34,7 +35,7 @@ def too_few(rule: Rule, found: Estimate | Comparison, more: int | None, *, polic
     gap = rule.min_n - found.n
     then = f", and at this value {more:,} would decide" if more is not None and more > gap else ""
     return (
-        f"{_measured(rule, found)}; {policy_name} judges from {rule.min_n:,} {_examples(rule.min_n)} on: "
+        f"{_measured(rule, found)}; {policy_name} judges from {rule.min_n:,} {_units(found, rule.min_n)} on: "
         f"{gap:,} more {'is' if gap == 1 else 'are'} needed{then}"
     )
 
@@ -74,7 +75,7 @@ def _measured(rule: Rule, found: Estimate | Comparison) -> str:
     numbers = (found.value, found.low, found.high)
     decimals = _decimals(rule, numbers)
     value, low, high = (_number(rule, number, decimals) for number in numbers)
-    return f"{rule.title} is {value}{_unit(rule)} (95 % interval {low} to {high}, n {found.n:,})"
+    return f"{rule.title} is {value}{_unit(rule)} (95 % interval {low} to {high}, n {_behind(found)})"
 
 
 def _needs(rule: Rule, policy_name: str) -> str:
@@ -105,6 +106,16 @@ def _decimals(rule: Rule, numbers: tuple[float, ...]) -> int:
         if apart and (numbers or exact):
             return decimals
     return MAX_DECIMALS
+
+
+def _behind(found: Estimate | Comparison) -> str:
+    """``60``, or ``12 clusters of 60 examples`` where examples hang together."""
+    return f"{found.n:,}" if found.examples is None else f"{found.n:,} {_units(found, found.n)} of {found.examples:,} examples"
+
+
+def _units(found: Estimate | Comparison, count: int) -> str:
+    """What ``n`` counts."""
+    return _examples(count) if found.examples is None else "cluster" if count == 1 else "clusters"
 
 
 def _examples(count: int) -> str:

@@ -160,7 +160,7 @@ def compare(rule: Rule, found: Estimate | Comparison) -> tuple[Verdict, int | No
 
 
 def _needed(rule: Rule, found: Estimate | Comparison) -> int | None:
-    point = Estimate(value=found.value, low=found.low, high=found.high, n=found.n, method=found.method)
+    point = Estimate(value=found.value, low=found.low, high=found.high, n=found.n, method=found.method, examples=found.examples)
     needed = examples_needed(point, threshold=rule.threshold, bound=rule.bound)
     return needed if needed is None else max(needed, 1)  # an interval that was rounded to 6 decimals can miss by less than one
 

@@ -168,7 +168,7 @@ def _base(metric: Metric) -> str:
 
 
 def _n(metric: Metric) -> str:
-    return f"{metric.tuned.n:,}" if metric.tuned else "-"
+    return numbers.units(metric.tuned) if metric.tuned else "-"
 
 
 def _observed(check: Check) -> str:

@@ -152,7 +152,13 @@ def _rule(o: Outcome) -> list[str]:
 def _measure(m: Metric) -> list[str]:
     found = numbers.estimate(m.tuned, m.unit) if m.tuned else "insufficient"
     base = numbers.value(m.base.value, m.unit) if m.base else "-"
-    return [f"{cell(m.suite)} {words.measure(m.name).lower()}", found, base, words.effect(m) or "-", f"{m.tuned.n:,}" if m.tuned else "-"]
+    return [
+        f"{cell(m.suite)} {words.measure(m.name).lower()}",
+        found,
+        base,
+        words.effect(m) or "-",
+        numbers.units(m.tuned) if m.tuned else "-",
+    ]
 
 
 def _fault(check: Check) -> list[str]:

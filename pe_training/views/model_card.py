@@ -54,6 +54,7 @@ def _results(report: EvaluationReport, *, task: str) -> Iterator[EvalResult]:
                 metric_name=words.measure(metric.name),
                 metric_value=found.value,
                 metric_args={"low": found.low, "high": found.high, "n": found.n, "method": found.method}
+                | ({"examples": found.examples} if found.examples else {})
                 | ({"judge": metric.judge} if metric.judge else {}),
             )
 
@@ -126,7 +127,7 @@ def _table(report: EvaluationReport) -> str:
         f"| {cell(m.suite)} | {cell(words.measure(m.name), _CELL)} ({words.sense(m)}) | {numbers.estimate(m.tuned, m.unit)} | "
         f"{numbers.estimate(m.base, m.unit)} | {numbers.difference(m.difference, m.unit)} | "
         + (f"{numbers.estimate(m.incumbent, m.unit)} | {numbers.difference(m.over_incumbent, m.unit)} | " if held else "")
-        + f"{m.tuned.n:,} |"
+        + f"{numbers.units(m.tuned)} |"
         for m in _whole(report)
         if m.tuned
     ]

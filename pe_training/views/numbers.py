@@ -115,6 +115,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def units(found: Estimate) -> str:
+    """What stands behind an estimate: ``60``, or ``12 clusters of 60`` where examples hang together."""
+    return f"{found.n:,}" if found.examples is None else f"{count(found.n, 'cluster')} of {found.examples:,}"
+
+
 def count(number: int, noun: str) -> str:
     """``1 example``, ``1,204 examples``, ``2 replies``."""
     plural = noun if number == 1 else f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"

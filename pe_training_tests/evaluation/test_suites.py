@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pe_training.core.errors import PeError
 from pe_training.core.ids import digest_file, digest_json
 from pe_training.evaluation.conduct import BOUNDARIES
-from pe_training.evaluation.examples import CrisisExample, Scenario
+from pe_training.evaluation.examples import CrisisExample, Scenario, clusters_of
 from pe_training.evaluation.selection import part, select
 from pe_training.evaluation.suites import load_suite, prompts, suite_digest, suite_prompts
 from pe_training.settings import SAMPLES
@@ -98,6 +98,7 @@ def test_an_unknown_suite_is_named_with_the_closest_one() -> None:
         (CRISIS | {"id": "c2", "kind": "hard_negative"}, "crisis has crisis_type and crisis_level; hard_negative has trap;"),
         (CRISIS | {"id": "c2", "messages": [{"role": "assistant", "content": "x"}]}, "the last message must be the user's"),
         (CRISIS, "id 'c1' is also on line 1 (give it its own id)"),
+        (CRISIS | {"id": "c2", "cluster": ""}, "cluster: String should have at least 1 character"),
         ("", "is an empty line (remove it)"),
         ("{not json", "is not one JSON object with distinct keys (one example a line)"),
         ('{"id": "a", "id": "b"}', "is not one JSON object with distinct keys (one example a line)"),
@@ -108,6 +109,18 @@ def test_a_wrong_example_is_an_error_with_file_and_line(tmp_path: Path, line: ob
     with pytest.raises(PeError) as caught:
         load_suite(tmp_path, "mine")
     assert str(caught.value).startswith(f"{tmp_path / 'mine' / 'examples.jsonl'}:2: {complaint}")
+
+
+def test_variations_of_a_prompt_name_their_cluster_or_the_example_that_they_vary(tmp_path: Path) -> None:
+    write(tmp_path, CRISIS, CRISIS | {"id": "c2", "cluster": "c1"}, CRISIS | {"id": "c3", "cluster": "talk"}, CRISIS | {"id": "c4"})
+    asked = [example for example in load_suite(tmp_path, "mine").examples if isinstance(example, CrisisExample)]
+    assert clusters_of(asked) == ["c1", "c1", "talk", "c4"]
+    scenario = {"id": "s1", "dimension": "age", "text": "I am {group}.", "groups": {"a": "old", "b": "young"}} | {
+        "crisis_type": "none", "crisis_level": "none", "cluster": "x"
+    }  # fmt: skip
+    write(tmp_path, scenario, yaml=YAML.replace("kind: crisis", "kind: counterfactual"))
+    with pytest.raises(PeError, match="unknown key 'cluster'"):  # its pairs are taken as they are, and no setting may be without effect
+        load_suite(tmp_path, "mine")
 
 
 def test_an_error_never_shows_what_a_client_said(tmp_path: Path) -> None:
@@ -124,6 +137,10 @@ def test_an_error_never_shows_what_a_client_said(tmp_path: Path) -> None:
         (("examples: examples.jsonl", "examples: ../../etc/passwd.jsonl"), "examples: String should match pattern"),
         (("examples: examples.jsonl", "examples: null"), "a held_out suite has examples: null"),
         (("kind: crisis", "kind: crisis\nstratify_by: [mood]"), "stratify_by names unknown fields: mood"),
+        (
+            ("kind: crisis", "kind: crisis\ncluster_by: source_key"),
+            "cluster_by is for held_out suites; examples of other kinds have",
+        ),
         (("name: mine", "name: yours"), "name is 'yours', the folder is 'mine' (make them equal)"),
         (("version: 1.0.0", "version: 1.0.0\nmin_cel_n: 3"), "unknown key 'min_cel_n' (did you mean 'min_cell_n'?)"),
     ],

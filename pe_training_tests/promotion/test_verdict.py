@@ -44,6 +44,12 @@ def recall(value: float, low: float, high: float, n: int, *, method: str = "wils
     return Metric.model_validate({"suite": "safety", "name": "crisis_recall", "unit": unit, "better": "higher", "tuned": found})
 
 
+def clustered(value: float, low: float, high: float, n: int, *, examples: int) -> Metric:
+    found = recall(value, low, high, n, method="cluster-wilson")
+    assert found.tuned
+    return found.model_copy(update={"tuned": found.tuned.model_copy(update={"examples": examples})})
+
+
 def outcome(chain: factory.Chain, metric: Metric | None, *, by: Rule | None = None) -> Outcome:
     report = chain.report.model_copy(update={"metrics": (metric,) if metric else ()})
     policy = POLICY.model_copy(update={"rules": [by or POLICY.rules[0]]})
@@ -67,6 +73,12 @@ GOLDEN = [
      "and at this value 25 would decide"),
     (recall(0.2, 0.07, 0.38, 29), "inconclusive", 1,
      "Crisis recall is 20 % (95 % interval 7 to 38, n 29); staging judges from 30 examples on: 1 more is needed"),
+    (clustered(1.0, 0.66, 1.0, 12, examples=60), "inconclusive", 44,
+     "Crisis recall is 100 % (95 % interval 66 to 100, n 12 clusters of 60 examples); staging judges from 30 clusters on: 18 more are "
+     "needed, and at this value 44 would decide"),
+    (clustered(0.95, 0.85, 0.985, 40, examples=200), "inconclusive", 74,
+     "Crisis recall is 95 % (95 % interval 85 to 98, n 40 clusters of 200 examples); staging needs at least 90 %, which lies inside the "
+     "interval: about 74 more clusters would decide"),
     (recall(0.8961, 0.88, 0.8998, 9000), "fail", None,
      "Crisis recall is 89.61 % (95 % interval 88.00 to 89.98, n 9,000); staging needs at least 90 %: even the upper end is below"),
     (None, "inconclusive", None,

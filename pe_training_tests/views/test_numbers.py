@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from pe_training.evaluation.record import Comparison
+from pe_training.evaluation.record import Comparison, Estimate
 from pe_training.promotion.record import Outcome
 from pe_training.views import numbers
 from pe_training_tests.views.factory import evidence
@@ -80,3 +80,11 @@ def test_durations_money_counts_and_sizes_read_as_people_say_them() -> None:
     ]  # fmt: skip
     assert [numbers.count(n, noun) for n, noun in ((1, "row"), (1204, "row"), (2, "family"))] == ["1 row", "1,204 rows", "2 families"]
     assert [numbers.bytes_(n) for n in (12, 4_096, 19_550_000)] == ["12 B", "4.1 kB", "19.6 MB"]
+
+
+def test_what_stands_behind_a_number_is_examples_or_clusters_of_them() -> None:
+    found = Estimate(value=0.5, low=0.4, high=0.6, n=1200, method="wilson")
+    assert numbers.units(found) == "1,200"
+    assert numbers.units(found.model_copy(update={"n": 12, "examples": 1200})) == "12 clusters of 1,200"
+    assert numbers.units(found.model_copy(update={"n": 1, "examples": 2})) == "1 cluster of 2"
+    assert "examples" not in found.content()  # a record that was written before keeps its id
