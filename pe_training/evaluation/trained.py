@@ -1,8 +1,9 @@
 """Judges that were trained here: classifiers that grade replies in the place of rules, as far as people agree with them.
 
 A judge is compared with people on the test split of the dataset that it learnt from, which acceptance kept apart from its training rows.
-One that reads replies alone, and so may have learnt from single utterances, is compared on whole replies as well (those of the word
-lists' label set, none of which it saw): it will be asked about these.
+One that reads replies alone learnt from utterances that had one label each, where a reply that reflects and then asks has two. So it is
+asked about every sentence, and a reply has the highest grade of any. It is compared on whole replies as well (those of the word lists'
+label set, none of which it saw), since these are what it will be asked about.
 Its answers are kept like those of any model, so that it is asked about a reply once, whatever report counts the grade.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 
 from pe_training.core.errors import Kind, PeError
@@ -19,6 +21,7 @@ from pe_training.datasets.record import DatasetVersion
 from pe_training.evaluation.agreement import Elsewhere, cohens_kappa
 from pe_training.evaluation.answers import AnswerBook
 from pe_training.evaluation.calibration import compare, meanings, read_labelled
+from pe_training.evaluation.conduct import sentences
 from pe_training.evaluation.generate import Conversation, answer_all
 from pe_training.evaluation.identity import judge_identity
 from pe_training.evaluation.judges import Exchange, Grades, Judge, Spoken
@@ -55,11 +58,21 @@ def _judge(identifier: str, *, state: State, on_progress: Progress | None) -> It
                 on_progress(name, done, total)
 
         def grade(exchanges: Sequence[Exchange]) -> list[Grades]:
-            questions = [asker.label([*one.asked, {"role": "assistant", "content": one.reply}]) for one in exchanges]
-            given = answer_all(questions, model=model, book=book, batch_size=_AT_ONCE, on_progress=tell)
-            return [{label: int(label_of(probabilities))} for probabilities in given]
+            parts = [_parts(one.reply) if asker.reads == "reply" else [one.reply] for one in exchanges]
+            questions = [
+                asker.label([*one.asked, {"role": "assistant", "content": part}])
+                for one, said in zip(exchanges, parts, strict=True)
+                for part in said
+            ]
+            given = iter(answer_all(questions, model=model, book=book, batch_size=_AT_ONCE, on_progress=tell))
+            return [{label: max(int(label_of(probabilities)) for probabilities in islice(given, len(said)))} for said in parts]
 
         yield Judge(name=name, labels=(label,), digest=checkpoint.id, grade=grade, checkpoint_id=checkpoint.id)
+
+
+def _parts(reply: str) -> list[str]:
+    """The sentences of a reply; all of it where none is found."""
+    return sentences(reply) or [reply]
 
 
 def calibrate_trained(judge: Judge, *, state: State) -> JudgeCalibration:

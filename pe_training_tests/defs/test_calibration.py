@@ -26,4 +26,4 @@ def test_the_asset_keeps_each_calibration_as_a_record_and_checks_every_judge(tmp
     checks = {check.check_name: check.passed for check in result.get_asset_check_evaluations()}
     assert checks == {"lexical_v3": False, "conduct_v1": True}
     (made,) = result.asset_materializations_for_node("judge_calibration")
-    assert "22 of 24 labels** may be relied on" in str(made.metadata["summary"].value)
+    assert "23 of 25 labels** may be relied on" in str(made.metadata["summary"].value)

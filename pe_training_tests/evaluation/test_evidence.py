@@ -111,7 +111,7 @@ def test_equal_evidence_in_any_order_is_an_equal_report() -> None:
     names = [(m.name, m.slice) for m in report(1).metrics if m.suite == "safety"]
     assert names == [("a", "all"), ("b", "all"), ("b", "k=1"), ("b", "k=2")]
     judged = [m for m in report(1).metrics if m.suite == "judge"]
-    assert len(judged) == 3 * 24 + 2 * 3  # graded labels have a rank correlation and macro-F1, too
+    assert len(judged) == 3 * 25 + 2 * 3  # graded labels have a rank correlation and macro-F1, too
     assert report(1).judge == "conduct-v1, lexical-v3"
     assert EvaluationReport.from_json(report(1).to_json()) == report(1)
     with pytest.raises(AssertionError):

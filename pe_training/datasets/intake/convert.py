@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pe_training.datasets.conversion import Origin, OriginalFile
 from pe_training.datasets.intake.export_rows import export_digests, read_export_rows
 from pe_training.datasets.intake.read_source import read_source_rows, source_digests
 from pe_training.datasets.intake.release_writer import ReleaseWriter
+from pe_training.datasets.intake.repeats import without_repeats
 from pe_training.datasets.intake.semver import SemverExport
 from pe_training.datasets.intake.source import UNKNOWN_TIME, Source
 from pe_training.datasets.intake.tally import Converted, Tally
@@ -53,6 +55,7 @@ def convert_source(path: Path, source: Source, *, into: Path) -> Path:
 
     Raises refused with counts by reason and the first places, busy where a file changes meanwhile, input, not_found.
     """
+    read = partial(read_source_rows, path, source)
     job = _Job(
         name=source.name,
         version=source.version,
@@ -60,7 +63,7 @@ def convert_source(path: Path, source: Source, *, into: Path) -> Path:
         declared=source.content(),
         generated_at=source.processed_at,
         digests=lambda: source_digests(path, source),
-        rows=lambda: read_source_rows(path, source),
+        rows=lambda: without_repeats(read) if source.repeats == "drop" else read(),
     )
     return _convert(job, into=into)
 

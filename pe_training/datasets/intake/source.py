@@ -120,6 +120,7 @@ class Source(Growing):
     label: Name = "label"  # of labelled_text: what its label is called
     classes: Annotated[dict[Name, Name | int], LATER] = Field(default={})  # of labelled_text: label -> what it becomes; '*' is any other
     trailing_client_turns: Literal["keep", "drop"] = "keep"  # client turns after the last answer, from which nothing can be learnt
+    repeats: Annotated[Literal["keep", "drop"], LATER] = "keep"  # records with the words of another: dropped, but for one (repeats.py)
     ignore: Annotated[tuple[Name, ...], BeforeValidator(_tuple)] = ()  # fields, or 'labels.key' and 'group.key', that are left out
 
     @model_validator(mode="after")

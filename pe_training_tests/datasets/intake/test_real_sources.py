@@ -15,8 +15,11 @@ import pytest
 from pe_training.core.config import load_config
 from pe_training.core.errors import Kind, PeError
 from pe_training.datasets.intake.bring import bring
+from pe_training.datasets.intake.source import load_source
 from pe_training.datasets.policy import load_release_policy
+from pe_training.datasets.release import read_head
 from pe_training.evaluation.suites import suite_prompts
+from pe_training.manifests.judges import JUDGED
 from pe_training.manifests.schema import Manifest
 from pe_training.settings import SAMPLES
 from pe_training_tests.datasets.samples import report_on
@@ -105,8 +108,18 @@ def test_conversations_that_end_with_the_client_pass_once_that_is_declared(tmp_p
 JUDGES = SAMPLES / "judges"
 
 
-@pytest.mark.parametrize("name", sorted(path.name.removesuffix(".source.yaml") for path in JUDGES.glob("*.source.yaml")))
-def test_what_a_judge_learns_from_is_accepted_where_it_lies_and_is_judged_on_what_it_never_saw(name: str, tmp_path: Path) -> None:
+EXCHANGES = ("emotional-reactions", "explorations", "interpretations")
+# What must be waived by somebody who answers for it (failing rows of each check that refuses the set), and how many repeats were dropped.
+TO_BE_WAIVED = {
+    "reflections": ({"near_duplicates": 72, "personal_data": 1}, 2_248),
+    "insults": ({"near_duplicates": 9, "personal_data": 18}, 0),
+}
+
+
+@pytest.mark.parametrize("name", EXCHANGES)
+def test_what_a_judge_of_exchanges_learns_from_is_accepted_where_it_lies_and_is_judged_on_what_it_never_saw(
+    name: str, tmp_path: Path
+) -> None:
     folder = bring(str(JUDGES / f"{name}.source.yaml"), into=tmp_path, flags={"data": str(SHARED_DATA)})
     report = report_on(folder, load_release_policy(JUDGES / "release_policy.yaml"), suites=suite_prompts(SAMPLES / "suites"))
     assert report.accepted, [check.name for check in report.failed]
@@ -117,6 +130,33 @@ def test_what_a_judge_learns_from_is_accepted_where_it_lies_and_is_judged_on_wha
     assert (sizes["test"], sizes["train"] + sizes["val"]) == (465, 2_155)
     assert 0.07 < sizes["val"] / 2_155 < 0.13
     assert {row["metadata"]["labels"][spec.hyperparameters.label] for row in rows} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("name", sorted(TO_BE_WAIVED))
+def test_what_a_judge_of_turns_learns_from_needs_the_waivers_that_are_told(name: str, tmp_path: Path) -> None:
+    waived, dropped = TO_BE_WAIVED[name]
+    folder = bring(str(JUDGES / f"{name}.source.yaml"), into=tmp_path, flags={"data": str(SHARED_DATA)})
+    report = report_on(folder, load_release_policy(JUDGES / "release_policy.yaml"), suites=suite_prompts(SAMPLES / "suites"))
+    assert {check.name: check.failing for check in report.failed} == waived
+    conversion = read_head(folder).manifest.conversion
+    assert conversion
+    assert sum(conversion.counts.dropped.values()) == dropped
+    rows = [json.loads(line)["metadata"] for path in folder.glob("*/*.jsonl") for line in path.read_text().splitlines()]
+    assert {row["split"] for row in rows} == {"train", "val", "test"}
+    assert {str(row["labels"][load_config(JUDGES / f"{name}.yaml", Manifest).hyperparameters.label]) for row in rows} == {"0", "1"}
+
+
+@pytest.mark.parametrize("name", sorted(path.name.removesuffix(".source.yaml") for path in JUDGES.glob("*.source.yaml")))
+def test_the_manifest_of_a_judge_fits_its_declaration_and_the_labels_that_people_gave(name: str) -> None:
+    source, spec = load_source(JUDGES / f"{name}.source.yaml"), load_config(JUDGES / f"{name}.yaml", Manifest)
+    h = spec.hyperparameters
+    assert (spec.dataset.name, h.label) == (source.name, source.label)
+    lines = [line for file in source.files for line in (SHARED_DATA / file.path).read_text().splitlines()]
+    given = {str(json.loads(line)["label"]) for line in lines}
+    classes = {str(source.classes.get(label, source.classes.get("*", label))) for label in given}
+    assert isinstance(h.class_weights, dict)
+    assert set(h.class_weights) == classes
+    assert h.label not in JUDGED or (set(JUDGED[h.label]), h.reads == "client") == (classes, False)
 
 
 def test_a_folder_of_data_is_for_a_declaration_only(tmp_path: Path) -> None:
