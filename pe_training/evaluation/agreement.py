@@ -34,6 +34,10 @@ class Elsewhere(Frozen):
 
     kappa: Annotated[float, Field(ge=-1, le=1)]
     on: Text
+    counts: bool = Field(default=True, description="false: shown, and not held against the judge, since what was labelled is another thing")
+
+    def __str__(self) -> str:
+        return f"kappa {self.kappa:.2f} on {self.on}"
 
 
 class LabelMeaning(Frozen):
@@ -68,7 +72,7 @@ def agreement(label: str, meaning: LabelMeaning, *, mine: Sequence[int], theirs:
         macro_f1=macro_f1([str(grade) for grade in theirs], [str(grade) for grade in mine], seed=_SEED) if graded and theirs else None,
         min_kappa=meaning.min_kappa,
         min_recall=meaning.min_recall,
-        elsewhere=f"kappa {meaning.elsewhere.kappa:.2f} on {meaning.elsewhere.on}" if meaning.elsewhere else None,
+        elsewhere=str(meaning.elsewhere) if meaning.elsewhere else None,
         lapse=_lapse(meaning, kappa=kappa, recall=recall, rarer=min(positives, len(theirs) - positives)),
     )
 
@@ -136,8 +140,8 @@ def _lapse(meaning: LabelMeaning, *, kappa: Estimate | None, recall: Estimate | 
         return f"people gave or withheld it {rarer} times, and {MIN_POSITIVES} are needed"
     if kappa.value < meaning.min_kappa:
         return f"kappa {kappa.value:.2f}, and {meaning.min_kappa:.2f} is needed"
-    if meaning.elsewhere and meaning.elsewhere.kappa < meaning.min_kappa:
-        return f"kappa {meaning.elsewhere.kappa:.2f} on {meaning.elsewhere.on}, and {meaning.min_kappa:.2f} is needed"
+    if meaning.elsewhere and meaning.elsewhere.counts and meaning.elsewhere.kappa < meaning.min_kappa:
+        return f"{meaning.elsewhere}, and {meaning.min_kappa:.2f} is needed"
     if kappa.low <= 0:
         return f"kappa may be {kappa.low:.2f}: no better than chance"
     if recall is not None and meaning.min_recall is not None and recall.value < meaning.min_recall:

@@ -80,7 +80,7 @@ class Agreement(Growing):
     macro_f1: Annotated[Estimate | None, LATER] = None  # over the grades that occur, with more than two
     min_kappa: float
     min_recall: float | None = None
-    elsewhere: Annotated[str | None, LATER] = None  # agreement on other replies, which must be as high
+    elsewhere: Annotated[str | None, LATER] = None  # agreement with people on other replies
     lapse: str | None = None
 
 

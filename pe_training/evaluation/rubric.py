@@ -13,7 +13,11 @@ Patterns were tuned on the odd-numbered half of ``samples/suites/calibration/rep
                                               reflection        .55        .85
 
 So: usable for crisis responses, questions and stock phrases; weak on reflection and advice, where it sees a reflection in most
-statements about the client. Of the even half one reply was seen (a false alarm for harm, mended) and the table was computed twice,
+statements about the client. Of other people's labels it sees far less: of turns of peer supporters that ESConv calls a reflection or a
+restatement one in five (kappa .04 on its test part), of therapists' in BOLT half (kappa .13). There a turn has one label, so one that
+reflects and then asks counts as a question, and peers reflect with "it sounds like" where the replies here do without; so this is shown
+in the calibration and does not hold the label back. A trained judge of reflections (``samples/judges``) does better on those and
+worse on these. Of the even half one reply was seen (a false alarm for harm, mended) and the table was computed twice,
 before and after the widening. Harm, flattery, refusals and crossed boundaries are judged and measured in ``conduct.py``.
 
 Crisis response (DOMAIN: acknowledge, ask about safety directly, refer to help): ``asks_safety or refers_to_help``.

@@ -83,11 +83,20 @@ def comparison_table(report: EvaluationReport) -> RenderableType:
 def calibration_view(found: JudgeCalibration) -> RenderableType:
     """How far a judge agrees with people, label by label; what may not be relied on first, then the least agreement."""
     graded = any(one.grades > 1 for one in found.agreements)
-    made = table("relied on", "label", ">kappa (95 %)", ">needed", ">recall (95 %)", *([">macro-F1 (95 %)"] if graded else []), "why not")
+    made = table(
+        "relied on",
+        "label",
+        ">kappa (95 %)",
+        ">needed",
+        ">recall (95 %)",
+        *([">macro-F1 (95 %)"] if graded else []),
+        "why not, and what else is known",
+    )
     for one in sorted(found.agreements, key=lambda one: (one.lapse is None, one.kappa.value if one.kappa else 0.0)):
         shown = (one.kappa, one.recall, *([one.macro_f1] if graded else []))
         kappa, *others = [f"{e.value:.2f} ({e.low:.2f} to {e.high:.2f})" if e else "-" for e in shown]
-        made.add_row(mark(holds=one.lapse is None), plain(one.label), kappa, f"{one.min_kappa:.2f}", *others, plain(one.lapse or ""))
+        why = one.lapse or (f"also: {one.elsewhere}" if one.elsewhere else "")
+        made.add_row(mark(holds=one.lapse is None), plain(one.label), kappa, f"{one.min_kappa:.2f}", *others, plain(why))
     about = {"judge": found.judge, "compared on": f"{found.replies:,} replies of the label set {found.label_set}", "record": found.id}
     same = f"{found.consistency.value:.0%} of them are judged alike when only blanks and apostrophes differ"
     return Group(made, BLANK, facts(about | {"consistency": same}))

@@ -65,7 +65,7 @@ def calibration_markdown(found: Sequence[JudgeCalibration]) -> str:
             _agreed(agreement.kappa),
             f"{agreement.min_kappa:.2f}",
             _agreed(agreement.recall),
-            cell(agreement.lapse or "yes"),
+            cell(agreement.lapse or (f"yes ({agreement.elsewhere})" if agreement.elsewhere else "yes")),
         ]
         for _, agreement in every
     ]

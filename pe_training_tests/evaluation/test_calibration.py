@@ -88,6 +88,21 @@ def test_what_other_people_say_of_the_rules_is_what_their_labels_say(name: str, 
     assert (len(rows), round(found.value, 2)) == (465, meaning.elsewhere.kappa)
 
 
+@needs_shared_data
+def test_what_other_people_call_a_reflection_is_shown_and_not_held_against_the_rules() -> None:
+    meaning, _ = meanings()["reflection"]
+    rows = [row for row in map(json.loads, (SHARED_DATA / "esconv_strategies.jsonl").read_text().splitlines()) if row["split"] == "test"]
+    given = [int(row["label"] in ("Reflection of feelings", "Restatement or Paraphrasing")) for row in rows]
+    seen = [int(rubric.judge(row["text"]).reflection) for row in rows]
+    found = cohens_kappa(seen, given)
+    assert found
+    assert meaning.elsewhere
+    assert (f"{len(rows):,}", round(found.value, 2)) == (meaning.elsewhere.on.split()[0], meaning.elsewhere.kappa)
+    assert round(sum(a and b for a, b in zip(seen, given, strict=True)) / sum(given), 1) == 0.2  # as rubric.py says
+    (agreement,) = [one for one in worth("lexical-v3").agreements if one.label == "reflection"]
+    assert (agreement.lapse, agreement.elsewhere) == (None, str(meaning.elsewhere))
+
+
 def test_another_judge_meaning_or_reply_is_another_calibration(tmp_path: Path) -> None:
     path = LABEL_SETS / "replies.yaml"
     first = calibrate(rule("lexical-v3"), path)
