@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pe_training.evaluation.clusters import Clusters, bootstrap_alpha, numbered, together
 from pe_training.evaluation.record import Comparison, Estimate
+from pe_training.evaluation.resampling import CHUNK_CELLS, drawn_weights
 from pe_training.evaluation.statistics import ALPHA, comparison, estimate
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 Probabilities = Mapping[str, float]  # label -> probability, summing to 1, in the classifier's own order
 DRAWS = 2000
 BINS = 10
-_CHUNK = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,11 +113,12 @@ def _macro(
     scored = [
         _Ranked.of([row.get(name, 0.0) for row in given], [label == name for label in expected]) for name in classes
     ]  # fmt: skip
-    real = np.concatenate([np.ones((1, n)), np.zeros((1, 2))], axis=1)
+    real = np.concatenate([np.ones((n, 1)), np.zeros((2, 1))])
     value = float(np.mean([one.score(real, ranking) for one in scored]))
 
     def statistic(weights: Floats) -> Floats:
-        scores = np.stack([one.score(weights, ranking) for one in scored])
+        by_text = np.ascontiguousarray(weights.T)
+        scores = np.stack([one.score(by_text, ranking) for one in scored])
         known = (~np.isnan(scores)).sum(axis=0)  # of few clusters a draw may hold one class only
         found: Floats = np.divide(np.nansum(scores, axis=0), known, out=np.full(len(known), np.nan), where=known > 0)
         return found
@@ -143,30 +144,33 @@ class _Ranked:
         return cls(order=order, starts=starts, positive=np.array([*positive, False, True], dtype=np.float64))
 
     def score(self, weights: Floats, ranking: Ranking) -> Floats:
+        """Of ``weights`` (texts, draws), in which a text's draws lie together: ranks and sums run along them all at once."""
         import numpy as np
 
-        pos, neg = (
-            np.add.reduceat((weights * mask)[:, self.order], self.starts, axis=1) for mask in (self.positive, 1 - self.positive)
-        )  # fmt: skip
-        return ranking(pos, neg)
+        ranked = weights[self.order]
+        positive = ranked * self.positive[self.order, None]
+        ranked -= positive
+        if len(self.starts) == len(self.order):
+            return ranking(positive, ranked)
+        return ranking(*(np.add.reduceat(part, self.starts, axis=0) for part in (positive, ranked)))
 
 
 def _area_under_roc(pos: Floats, neg: Floats) -> Floats:
     import numpy as np
 
-    below = neg.sum(axis=1, keepdims=True) - neg.cumsum(axis=1) + neg / 2
-    total = pos.sum(axis=1) * neg.sum(axis=1)
-    found: Floats = np.divide((pos * below).sum(axis=1), total, out=np.full(len(pos), np.nan), where=total > 0)
+    below = neg.sum(axis=0) - neg.cumsum(axis=0) + neg / 2
+    total = pos.sum(axis=0) * neg.sum(axis=0)
+    found: Floats = np.divide((pos * below).sum(axis=0), total, out=np.full(len(total), np.nan), where=total > 0)
     return found
 
 
 def _average_precision(pos: Floats, neg: Floats) -> Floats:
     import numpy as np
 
-    hits, called = pos.cumsum(axis=1), (pos + neg).cumsum(axis=1)
-    precision = np.divide(hits, called, out=np.zeros_like(hits), where=called > 0)
-    total = pos.sum(axis=1)
-    found: Floats = np.divide((precision * pos).sum(axis=1), total, out=np.full(len(pos), np.nan), where=total > 0)
+    hits, called = pos.cumsum(axis=0), (pos + neg).cumsum(axis=0)
+    precision = hits / np.maximum(called, 1)  # no text weighs less than 1; where nothing is called, nothing is hit
+    total = pos.sum(axis=0)
+    found: Floats = np.divide((precision * pos).sum(axis=0), total, out=np.full(len(total), np.nan), where=total > 0)
     return found
 
 
@@ -191,17 +195,14 @@ def _drawn(
     """
     import numpy as np
 
-    shared, generator = together(clusters), np.random.default_rng(seed)
+    shared = together(clusters)
     number = np.arange(texts) if shared is None else np.array(numbered(shared))
     units = int(number.max()) + 1
-    every, even = np.append(number, np.arange(units, units + imagined)), np.full(units + imagined, 1 / (units + imagined))
-    sizes = np.append(np.full(texts, 1.0), np.full(imagined, texts / units))
-
-    def some() -> Floats:
-        drawn = generator.multinomial(units + imagined, even, size=_CHUNK).astype(np.float64)
-        return statistic(drawn if shared is None else drawn[:, every] * sizes)
-
-    draws = np.concatenate([some() for _ in range(DRAWS // _CHUNK)])
+    every, sizes = np.append(number, np.arange(units, units + imagined)), np.append(np.full(texts, 1.0), np.full(imagined, texts / units))
+    ones, at_once = np.ones(units + imagined, dtype=np.int64), max(1, CHUNK_CELLS // len(every))
+    chunks = drawn_weights(ones, np.random.default_rng(seed), draws=DRAWS, size=units + imagined)
+    parts = (chunk[start : start + at_once] for chunk in chunks for start in range(0, len(chunk), at_once))
+    draws = np.concatenate([statistic(part if shared is None else part[:, every] * sizes) for part in parts])
     if shared is None:
         return Drawn(value=value, draws=draws, n=texts, method=method)
     return Drawn(value=value, draws=draws, n=units, method=f"cluster-{method}", alpha=bootstrap_alpha(shared), examples=texts)

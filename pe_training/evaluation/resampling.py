@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Statistic = Callable[[Floats], Floats]  # (samples, columns) totals -> (samples,) values
 
 DRAWS = 5000
-_CHUNK_CELLS = 2_000_000  # drawn at a time: 16 MB of weights
+CHUNK_CELLS = 2_000_000  # drawn at a time: 16 MB of weights
 
 
 def bootstrap(
@@ -73,7 +73,7 @@ def resampled_totals(
         size = len(part)
         rows, counts = np.unique(part, axis=0, return_counts=True)
         start = 0
-        for weights in _weights(counts, generator, draws=draws):
+        for weights in drawn_weights(counts, generator, draws=draws, size=size - 1):
             found[start : start + len(weights)] += weights @ rows * (size / (size - 1))
             start += len(weights)
     return found
@@ -140,23 +140,23 @@ def by_stratum(columns: Floats, *, clusters: Sequence[Hashable] | None, strata: 
     return [totals[own] for own in members.values()]
 
 
-def _weights(counts: NDArray[np.int64], generator: np.random.Generator, *, draws: int) -> Iterator[Floats]:
-    """How often each distinct row is drawn when one unit fewer than there are is drawn; in chunks of (draws, rows).
+def drawn_weights(counts: NDArray[np.int64], generator: np.random.Generator, *, draws: int, size: int) -> Iterator[Floats]:
+    """How often each distinct row, of which there are ``counts``, is drawn in each of ``draws`` samples of ``size`` units with replacement.
 
-    Few distinct rows: multinomial over them, whose cost does not grow with the number of units. Many: units by index, counted, which
-    is seven times as fast as a multinomial over so many.
+    In chunks (samples, rows). Few distinct rows: multinomial over them, whose cost does not grow with the number of units. Many: units by
+    index, counted, which is seven times as fast as a multinomial over so many.
     """
     import numpy as np
 
-    kinds, size = len(counts), int(counts.sum())
-    few = kinds * 4 <= size
-    chunk = max(1, _CHUNK_CELLS // (kinds if few else size))
+    kinds, units = len(counts), int(counts.sum())
+    few = kinds * 4 <= units
+    chunk = max(1, CHUNK_CELLS // (kinds if few else units))
     owner = np.repeat(np.arange(kinds), counts)
     for start in range(0, draws, chunk):
         many = min(chunk, draws - start)
         if few:
-            yield generator.multinomial(size - 1, counts / size, size=many).astype(np.float64)
+            yield generator.multinomial(size, counts / units, size=many).astype(np.float64)
             continue
-        drawn = owner[generator.integers(0, size, size=(many, size - 1))]
+        drawn = owner[generator.integers(0, units, size=(many, size))]
         drawn += (np.arange(many) * kinds)[:, None]
         yield np.bincount(drawn.ravel(), minlength=many * kinds).reshape(many, kinds).astype(np.float64)

@@ -48,12 +48,12 @@ def test_the_interval_of_a_ranking_is_about_that_of_hanley_and_mcneil() -> None:
     expected = ["x"] * 60 + ["y"] * 90
     generator = np.random.default_rng(5)
     scores = [float(1 / (1 + np.exp(-v))) for v in [*generator.normal(1, 1, 60), *generator.normal(0, 1, 90)]]
-    made = auroc(expected, [{"x": p, "y": 1 - p} for p in scores], seed=1)
-    assert made is not None
-    a, m, n = made.value, 60, 90
+    given: list[Probabilities] = [{"x": p, "y": 1 - p} for p in scores]
+    made = [one for seed in range(8) if (one := auroc(expected, given, seed=seed))]
+    widths = [one.estimate().high - one.estimate().low for one in made]  # one is some 3 % wider or narrower than their mean, by its draws
+    a, m, n = made[0].value, 60, 90
     variance = (a * (1 - a) + (m - 1) * (a / (2 - a) - a * a) + (n - 1) * (2 * a * a / (1 + a) - a * a)) / (m * n)
-    interval = made.estimate()
-    assert 1 <= (interval.high - interval.low) / (2 * 1.96 * variance**0.5) < 1.3
+    assert 1 <= np.mean(widths) / (2 * 1.96 * variance**0.5) < 1.3
 
 
 def test_intervals_of_a_ranking_hold_the_truth_often_enough() -> None:

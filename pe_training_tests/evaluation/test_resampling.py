@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from pe_training.evaluation.resampling import bca, bootstrap, resampled_totals
+from pe_training.evaluation.resampling import bca, bootstrap, drawn_weights, resampled_totals
 
 Floats = NDArray[np.float64]
 
@@ -53,6 +53,17 @@ def test_resampled_means_spread_as_the_unbiased_variance_says(many_values: bool)
     assert drawn[:, 1].min() == drawn[:, 1].max() == pytest.approx(40)
     assert mean_of(drawn).mean() == pytest.approx(values.mean(), abs=4e-3)
     assert mean_of(drawn).var() == pytest.approx(values.var(ddof=1) / 40, rel=0.03)
+
+
+@pytest.mark.parametrize("counts", [[30, 6, 4], [1, 2, 1, 1]])  # a multinomial over few distinct rows, or units by index
+def test_rows_are_drawn_as_often_as_there_are_units_of_them(counts: list[int]) -> None:
+    units, size = sum(counts), 12
+    drawn = np.concatenate(list(drawn_weights(np.array(counts), np.random.default_rng(4), draws=20_000, size=size)))
+    shares = np.array(counts) / units
+    assert drawn.shape == (20_000, len(counts))
+    assert (drawn.sum(axis=1) == size).all()
+    assert drawn.mean(axis=0) == pytest.approx(size * shares, rel=0.02)
+    assert np.cov(drawn.T) == pytest.approx(size * (np.diag(shares) - np.outer(shares, shares)), abs=0.05)
 
 
 def test_resampled_means_have_the_distribution_of_an_ordinary_bootstrap() -> None:
