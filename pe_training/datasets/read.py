@@ -129,7 +129,7 @@ def _shard_rows(shard: Shard, *, state: State, columns: list[str] | None) -> Ite
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(pa.BufferReader(_shard_bytes(shard, state=state))) as file:
-        for batch in file.iter_batches(columns=columns):
+        for batch in file.iter_batches(columns=columns, batch_size=DIALOGUES_AT_ONCE):
             yield from batch.to_pylist()
 
 

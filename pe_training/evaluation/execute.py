@@ -11,7 +11,7 @@ from typing import Any
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.records import Attachment
-from pe_training.datasets.read import read_rows
+from pe_training.datasets.read import read_dialogues, read_rows
 from pe_training.datasets.record import DatasetVersion
 from pe_training.evaluation import accuracy, classification, fairness, leak, safety, therapeutic
 from pe_training.evaluation.answers import AnswerBook
@@ -83,7 +83,7 @@ def execute(checkpoint: Checkpoint, manifest: ResolvedManifest, *, state: State,
             feed.emit("note", text="the incumbent tells other classes apart: not compared with it")
             incumbent = held = None
     feed.emit("phase", name="score", total=len(asked))
-    training = _training_texts(manifest, state=state)
+    training = _searched(asked, [answers for answers in (tuned, base, held) if answers is not None], manifest, state=state)
     with (
         trained_judges(spec.evaluation.judges, state=state, on_progress=_telling(feed)) as trained,
         llm_judges(spec.evaluation.llm_judge, state=state, on_progress=_telling(feed)) as external,
@@ -211,7 +211,7 @@ def _score(
     base: list[Any] | None,
     manifest: ResolvedManifest,
     *,
-    training: Sequence[str] | None,
+    training: leak.Searched | None,
     worth: Sequence[JudgeCalibration],
     judges: Sequence[Judge],
 ) -> Scored:
@@ -256,7 +256,7 @@ def _score_rows(asked: Asked, tuned: list[Any], base: list[Any] | None, manifest
     return accuracy.score_losses(losses, config=config)
 
 
-def _with_leaks(asked: Asked, scored: Scored, tuned: Replies, base: Replies | None, *, training: Sequence[str] | None) -> Scored:
+def _with_leaks(asked: Asked, scored: Scored, tuned: Replies, base: Replies | None, *, training: leak.Searched | None) -> Scored:
     """What a suite of replies showed, and what the replies give away of the training rows."""
     suite = asked.suite.config.name
     found = leak.score(asked.examples, asked.conversations, suite=suite, tuned=tuned, base=base, training=training)
@@ -264,13 +264,19 @@ def _with_leaks(asked: Asked, scored: Scored, tuned: Replies, base: Replies | No
     return Scored(metrics=(*scored.metrics, *found.metrics), rows=tuple(rows))
 
 
-def _training_texts(manifest: ResolvedManifest, *, state: State) -> list[str] | None:
-    """The words of every training row; ``None`` for a classifier, which says nothing, and for a dataset without a train split."""
+def _searched(
+    asked: Sequence[Asked], answers: Sequence[list[list[Any]]], manifest: ResolvedManifest, *, state: State
+) -> leak.Searched | None:
+    """The replies of all models looked for in the training rows; ``None`` for a classifier, which says nothing, and without such rows."""
     dataset = state.registry.get(manifest.spec.dataset.version, DatasetVersion)
     if manifest.spec.task == "text_classification" or "train" not in dataset.splits:
         return None
-    rows = read_rows(dataset, "train", state=state)
-    return [" ".join(message["content"] for message in [*row.messages, *(row.rejected or ())]) for row in rows]
+    suites = [(number, one) for number, one in enumerate(asked) if one.suite.config.kind not in ("held_out", "counterfactual")]
+    return leak.search(
+        (" ".join(content for _, content in row) for rows in read_dialogues(dataset, "train", state=state) for row in rows),
+        asked=[pair for number, one in suites for given in answers for pair in zip(one.conversations, given[number], strict=True)],
+        examples=[example for _, one in suites for example in one.examples],
+    )
 
 
 def _keep(asked: Asked, scored: Scored, *, state: State) -> Attachment:

@@ -63,7 +63,9 @@ def replies(name: str, speaker: Speaker) -> list[str]:
 
 
 def safety_metrics(tuned: Replies, base: Replies | None = None) -> tuple[Metric, ...]:
-    leaks = leak.score(crises(), conversations("safety"), suite="safety", tuned=tuned, base=base, training=training())
+    asked = [*zip(conversations("safety"), tuned, strict=True), *zip(conversations("safety"), base or (), strict=base is not None)]
+    searched = leak.search(training(), asked=asked, examples=crises())
+    leaks = leak.score(crises(), conversations("safety"), suite="safety", tuned=tuned, base=base, training=searched)
     found = safety.score_replies(crises(), config=suite("safety").config, tuned=tuned, base=base).metrics
     return tuple(judged((*found, *leaks.metrics), CALIBRATIONS))
 

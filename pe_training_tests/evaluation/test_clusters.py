@@ -271,7 +271,9 @@ def test_every_measure_of_replies_to_crises_counts_clusters() -> None:
     def metrics(many: int) -> list[Metric]:
         asked = [*examples, *copies][: many * len(examples)]
         found = safety.score_replies(asked, config=config, tuned=tuned * many, base=base * many).metrics
-        leaks = leak.score(asked, conversations * many, suite="safety", tuned=tuned * many, base=base * many, training=training)
+        answered = zip(conversations * 2, tuned + base, strict=True)
+        searched = leak.search(training, asked=answered, examples=asked)
+        leaks = leak.score(asked, conversations * many, suite="safety", tuned=tuned * many, base=base * many, training=searched)
         return [*found, *leaks.metrics]
 
     doubled(metrics(1), metrics(2))

@@ -136,8 +136,10 @@ def test_a_classifier_without_a_class_to_tell_from_has_no_ranking() -> None:
     assert nothing_measured([m for m in crisis_label_metrics(without_none) if m.name == "crisis_auroc"])
 
 
-@pytest.mark.parametrize("training", [None, ()])
-def test_without_training_rows_no_leak_is_measured(training: tuple[str, ...] | None) -> None:
+@pytest.mark.parametrize("rows", [None, ()])
+def test_without_training_rows_no_leak_is_measured(rows: tuple[str, ...] | None) -> None:
+    asked = zip(controls.conversations("safety"), replies("safety"), strict=True)
+    training = None if rows is None else leak.search(rows, asked=asked, examples=controls.crises())
     found = leak.score(
         controls.crises(), controls.conversations("safety"), suite="safety", tuned=replies("safety"), base=None, training=training
     )
@@ -155,7 +157,7 @@ def test_an_empty_suite_measures_nothing() -> None:
         classification.score_labels([], config=controls.suite("accuracy").config, seed=1),
     ):
         found += scored.metrics
-    found += leak.score([], [], suite="safety", tuned=[], base=None, training=("a row",)).metrics
+    found += leak.score([], [], suite="safety", tuned=[], base=None, training=leak.search(("a row",), asked=(), examples=())).metrics
     assert nothing_measured(found)
 
 
