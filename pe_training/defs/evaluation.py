@@ -1,6 +1,6 @@
 """Graph of room 4: a checkpoint becomes an evaluation report, in a process of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
@@ -8,14 +8,14 @@ from pe_training.core.ids import digest_json
 from pe_training.defs.manifests import training_partitions
 from pe_training.defs.resources import Compute, Store
 from pe_training.defs.training import checkpoint
-from pe_training.evaluation.calibration import calibrations
+from pe_training.evaluation.calibration import calibrations, further_calibrations
 from pe_training.evaluation.judges import rules
 from pe_training.evaluation.record import EvaluationReport
 from pe_training.evaluation.request import evaluation_request
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.training.identity import plan_run
 from pe_training.training.record import Checkpoint
-from pe_training.views.markdown import calibration_markdown, report_markdown
+from pe_training.views.markdown import calibration_markdown, further_judges_markdown, report_markdown
 
 
 def check_name(judge: str) -> str:
@@ -23,29 +23,39 @@ def check_name(judge: str) -> str:
     return judge.replace("-", "_")
 
 
+FURTHER = "further_judges"  # one check for all: which there are is not known when the graph is made
+
+
 @dg.asset(
     group_name="evaluation",
-    check_specs=[dg.AssetCheckSpec(check_name(judge.name), asset="judge_calibration") for judge in rules()],
+    check_specs=[dg.AssetCheckSpec(name, asset="judge_calibration") for name in (*(check_name(judge.name) for judge in rules()), FURTHER)],
 )
 def judge_calibration(store: Store) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    """How far each judge of replies agrees with people, label by label. What it may not be relied on for is not measured."""
-    found = calibrations(store.open())
+    """How far each judge of replies agrees with people, label by label. What it may not be relied on for is not measured.
+
+    The word lists are compared anew; of trained and external judges this shows the newest calibration on record.
+    """
+    state = store.open()
+    found, further = calibrations(state), further_calibrations(state)
+    every = (*found, *further)
     yield dg.MaterializeResult(
-        data_version=dg.DataVersion(digest_json([calibration.id for calibration in found])),
+        data_version=dg.DataVersion(digest_json([calibration.id for calibration in every])),
         metadata={
             "summary": dg.MetadataValue.md(calibration_markdown(found)),
-            "ids": ", ".join(calibration.id for calibration in found),
+            "further judges": dg.MetadataValue.md(further_judges_markdown(further)),
+            "ids": ", ".join(calibration.id for calibration in every),
             "labels": sum(len(calibration.agreements) for calibration in found),
         },
     )
     for calibration in found:
-        lapses = {agreement.label: agreement.lapse for agreement in calibration.agreements if agreement.lapse}
-        yield dg.AssetCheckResult(
-            check_name=check_name(calibration.judge),
-            passed=not lapses,
-            severity=dg.AssetCheckSeverity.WARN,
-            metadata={"id": calibration.id, "replies": calibration.replies, "not relied on": lapses},
-        )
+        yield _judged(check_name(calibration.judge), calibration.lapses, id=calibration.id, replies=calibration.replies)
+    lapses = {f"{one.judge}: {label}": lapse for one in further for label, lapse in one.lapses.items()}
+    yield _judged(FURTHER, lapses, judges=len(further))
+
+
+def _judged(check: str, lapses: Mapping[str, str], **facts: str | int) -> dg.AssetCheckResult:
+    severity = dg.AssetCheckSeverity.WARN
+    return dg.AssetCheckResult(check_name=check, passed=not lapses, severity=severity, metadata={**facts, "not relied on": dict(lapses)})
 
 
 @dg.asset(partitions_def=training_partitions, group_name="evaluation", deps=[checkpoint], kinds={"pytorch"})

@@ -24,6 +24,7 @@ from pe_training.evaluation.record import Agreement, JudgeCalibration
 from pe_training.evaluation.statistics import proportion
 from pe_training.settings import SAMPLES
 from pe_training.storage.state import State
+from pe_training.storage.taints import taints_in
 
 LABEL_SETS = SAMPLES / "suites" / "calibration"
 
@@ -149,6 +150,19 @@ def calibrations(state: State, *, folder: Path = LABEL_SETS) -> tuple[JudgeCalib
     for calibration in found:
         state.registry.put(calibration)
     return found
+
+
+def further_calibrations(state: State) -> tuple[JudgeCalibration, ...]:
+    """The newest calibration of each judge but the word lists that has spoken here, by name, one page of them.
+
+    They are made where a judge speaks (``trained.py``, ``llm_judge.py``). It takes a few look-ups a judge, whatever it has judged since.
+    One whose judge is recalled is left out, since it may not speak, and so are word lists of an older version.
+    """
+    lists = {judge.name.rpartition("-v")[0] for judge in rules()}
+    names = [name for name in state.registry.labels(JudgeCalibration.kind) if name.rpartition("-v")[0] not in lists]
+    newest = [state.registry.latest(JudgeCalibration, label=name) for name in names]
+    with state.registry.reading() as connection:
+        return tuple(found for found in newest if found and not taints_in(connection, found.id))
 
 
 def _set_differently(reply: str) -> str:

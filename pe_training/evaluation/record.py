@@ -99,6 +99,11 @@ class JudgeCalibration(Record, Growing):
     consistency: Estimate  # share of replies that it judges alike when only blanks, line ends and apostrophes differ
     agreements: tuple[Agreement, ...]
 
+    @property
+    def lapses(self) -> dict[str, str]:
+        """The labels that it may not be relied on for, each with the reason."""
+        return {agreement.label: agreement.lapse for agreement in self.agreements if agreement.lapse}
+
     def parents(self) -> dict[str, str]:
         """The judge's own checkpoint, so that a recall of what it learnt from reaches what it said."""
         return {"checkpoint": self.checkpoint_id} if self.checkpoint_id else {}

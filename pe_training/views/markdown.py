@@ -72,6 +72,28 @@ def calibration_markdown(found: Sequence[JudgeCalibration]) -> str:
     return lines_table(head, ("label", "kappa (95 %)", "needed", "recall (95 %)", "relied on"), rows)
 
 
+def further_judges_markdown(found: Sequence[JudgeCalibration]) -> str:
+    """Judges that speak in the place of word lists, those with a lapse before the others."""
+    if not found:
+        return "**no further judge** has spoken yet"
+    every = [(calibration, agreement) for calibration in found for agreement in calibration.agreements]
+    every.sort(key=lambda pair: pair[1].lapse is None)
+    lapsed = sum(agreement.lapse is not None for _, agreement in every)
+    rows = [
+        [
+            cell(calibration.judge),
+            cell(short(calibration.id)),
+            cell(agreement.label),
+            _agreed(agreement.kappa),
+            f"{agreement.min_kappa:.2f}",
+            cell(agreement.lapse or "yes"),
+        ]
+        for calibration, agreement in every
+    ]
+    head = f"**{len(every) - lapsed} of {numbers.count(len(every), 'label')}** of further judges may be relied on"
+    return lines_table(head, ("judge", "calibration", "label", "kappa (95 %)", "needed", "relied on"), rows)
+
+
 def _agreed(found: Estimate | None) -> str:
     return f"{found.value:.2f} ({found.low:.2f} to {found.high:.2f})" if found else "-"
 
