@@ -21,10 +21,13 @@ from rich.table import Table
 
 from pe_training.evaluation.confusion import DRAWS, macro_f1, resampled_cells
 from pe_training.evaluation.parity import METRICS, outcomes_of
+from pe_training.evaluation.probability_scores import DRAWS as RANKED_DRAWS
+from pe_training.evaluation.probability_scores import auroc
 from pe_training.evaluation.ratios import weighted_ratio
 
 Floats = NDArray[np.float64]
 EXAMPLES, GROUPS, CLASSES, RESAMPLES, REPEATS = 20_000, 10, 6, 10_000, 5
+GENERATED = 2  # repeats of the replies, which take minutes
 CHUNK = 100  # resamples at a time, for the rivals too: more do not fit the cache
 ENDS = (0.025, 0.975)
 
@@ -32,13 +35,15 @@ ENDS = (0.025, 0.975)
 def main() -> None:
     """Print every table."""
     asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--repeats", type=int, default=REPEATS)
+    asked.add_argument("--repeats", type=int, default=REPEATS, help="of each interval")
+    asked.add_argument("--generated", type=int, default=GENERATED, help="repeats of the replies; 0 leaves them out")
     wanted = asked.parse_args()
     console = Console(width=150)
     console.print(intervals_table(repeats=wanted.repeats))
-    from pe_training_tests.benchmarks.generation import generation_table  # torch, which the intervals are timed without
+    if wanted.generated:
+        from pe_training_tests.benchmarks.generation import generation_table  # torch, which the intervals are timed without
 
-    console.print(generation_table(repeats=wanted.repeats))
+        console.print(generation_table(repeats=wanted.generated))
 
 
 def intervals_table(*, repeats: int) -> Table:
@@ -50,6 +55,8 @@ def intervals_table(*, repeats: int) -> Table:
     called = np.where(of.random(EXAMPLES) < 0.8, labels, of.integers(0, CLASSES, size=EXAMPLES))
     tokens = np.ceil(of.lognormal(4, 0.7, size=EXAMPLES))
     nats = tokens * of.normal(2.5, 0.4, size=EXAMPLES)
+    shares = of.dirichlet(np.ones(CLASSES), size=EXAMPLES) + 0.3 * np.eye(CLASSES)[labels]
+    shares /= shares.sum(axis=1, keepdims=True)
 
     rows = np.eye(GROUPS * 4)[groups * 4 + np.where(expected, np.where(predicted, 0, 2), np.where(predicted, 1, 3))]
     by_group = f"{len(METRICS)} metrics in {GROUPS} groups"
@@ -66,24 +73,41 @@ def intervals_table(*, repeats: int) -> Table:
         ("loss per token", "numpy bootstrap"): lambda: _ratio_ends(nats, tokens),
         ("loss per token", "ours, closed form"): lambda: _ends(weighted_ratio(*losses)),
     }
+    names = list(map(str, range(CLASSES)))
+    given = [dict(zip(names, row, strict=True)) for row in shares.tolist()]
+    rankings = [_seconds(lambda: auroc([names[i] for i in labels], given, seed=1)) for _ in range(min(repeats, 2))]
     table = Table(
         title=f"95 % intervals over {EXAMPLES:,} examples, {RESAMPLES:,} resamples, CPU seconds, medians of {repeats}, "
         f"numpy {np.__version__}, {platform.machine()}, {os.cpu_count()} cores"
     )
-    for column in ("what", "how", "median s", "range s", "times as fast", "ends apart, of a width"):
+    for column in ("what", "how", "median s", "range s", "times as fast as the first", "ends apart, of a width"):
         table.add_column(column, justify="left" if column in {"what", "how"} else "right")
     rival: dict[str, tuple[float, Floats]] = {}
     for (what, how), interval in work.items():
         times, found = _timed(interval, repeats=repeats)
         theirs, their_ends = rival.setdefault(what, (statistics.median(times), found))
         apart = np.abs(found - their_ends).max(axis=-1) / np.ptp(their_ends, axis=-1)
-        compared = (f"{theirs / statistics.median(times):,.1f}", f"{np.max(apart):.2f}")
-        table.add_row(what, how, f"{statistics.median(times):.4f}", f"{min(times):.4f} to {max(times):.4f}", *compared)
-    times = [_fairlearn(expected, predicted, groups) for _ in range(repeats)]
-    who = f"fairlearn {importlib.metadata.version('fairlearn')}, 2 resamples, extrapolated"
-    spread = f"{min(times):,.0f} to {max(times):,.0f}"
-    table.add_row(by_group, who, f"{statistics.median(times):,.0f}", spread, f"{rival[by_group][0] / statistics.median(times):.4f}", "-")
+        _add(table, what, how, times, theirs, apart=f"{np.max(apart):.2f}")
+        if how == "ours, closed form" and what == by_group:
+            who = f"fairlearn {importlib.metadata.version('fairlearn')}, 2 resamples, extrapolated"
+            _add(table, what, who, [_fairlearn(expected, predicted, groups) for _ in range(repeats)], theirs)
+    learn = [_scikit_learn(labels, shares) for _ in range(min(repeats, 2))]
+    who = f"scikit-learn {importlib.metadata.version('scikit-learn')}, 2 of {RANKED_DRAWS:,} resamples, extrapolated"
+    _add(table, "AUROC", who, learn, statistics.median(learn))
+    _add(table, "AUROC", f"ours, bootstrap of {RANKED_DRAWS:,}", rankings, statistics.median(learn))
     return table
+
+
+def _add(table: Table, what: str, how: str, times: list[float], rival: float, *, apart: str = "-") -> None:
+    middle = statistics.median(times)
+    shown = [f"{seconds:,.4f}" if seconds < 10 else f"{seconds:,.0f}" for seconds in (middle, min(times), max(times))]
+    table.add_row(what, how, shown[0], f"{shown[1]} to {shown[2]}", f"{rival / middle:,.1f}" if rival > middle / 10 else "under 0.1", apart)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
 
 
 def _timed(interval: Callable[[], Floats], *, repeats: int) -> tuple[list[float], Floats]:
@@ -165,6 +189,20 @@ def _fairlearn(expected: NDArray[np.bool_], predicted: NDArray[np.bool_], groups
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return (took(2) - took(0)) / 2 * RESAMPLES
+
+
+def _scikit_learn(labels: NDArray[np.int64], shares: Floats) -> float:
+    """Seconds of a bootstrap of its one-against-the-rest AUROC, from two resamples."""
+    from sklearn.metrics import roc_auc_score
+
+    generator = np.random.default_rng(1)
+
+    def resample() -> None:
+        drawn = generator.integers(0, len(labels), size=len(labels))
+        roc_auc_score(labels[drawn], shares[drawn], multi_class="ovr", average="macro")
+
+    resample()  # what it imports is no part of it
+    return (_seconds(resample) + _seconds(resample)) / 2 * RANKED_DRAWS
 
 
 if __name__ == "__main__":
