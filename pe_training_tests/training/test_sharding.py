@@ -56,7 +56,7 @@ def test_its_states_hold_whole_tensors_and_a_killed_rank_goes_on_from_them_to_th
 @pytest.mark.slow
 def test_what_becomes_of_a_run_that_was_best_before_its_end_is_its_best(tmp_path: Path) -> None:
     rising = (  # the rate becomes so high that what was learned is lost again
-        ("learning_rate: 3.0e-3", "learning_rate: 0.1"), ("warmup_steps: 3", "warmup_steps: 8"), ("max_steps: 30", "max_steps: 9"),
+        ("learning_rate: 3.0e-3", "learning_rate: 0.06"), ("warmup_steps: 3", "warmup_steps: 5"), ("max_steps: 30", "max_steps: 6"),
         ("every_steps: 10", "every_steps: 3"), ("max_length: 768", "max_length: 128"),
     )  # fmt: skip
     alone = prepare_run(tmp_path / "alone", manifest_with(SMOKE, *rising))

@@ -6,10 +6,9 @@ and not converted anew; a changed file or declaration is another conversion, bes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,10 @@ def convert_source(path: Path, source: Source, *, into: Path) -> Path:
 
     Raises refused with counts by reason and the first places, busy where a file changes meanwhile, input, not_found.
     """
-    read = partial(read_source_rows, path, source)
+
+    def read() -> Iterator[Converted]:
+        return read_source_rows(path, source)
+
     job = _Job(
         name=source.name,
         version=source.version,
