@@ -18,7 +18,7 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_file, short
 from pe_training.datasets.read import read_rows
 from pe_training.datasets.record import DatasetVersion
-from pe_training.evaluation.agreement import Elsewhere, cohens_kappa
+from pe_training.evaluation.agreement import LabelMeaning, agreement
 from pe_training.evaluation.answers import AnswerBook
 from pe_training.evaluation.calibration import compare, meanings, read_labelled
 from pe_training.evaluation.conduct import sentences
@@ -84,7 +84,7 @@ def calibrate_trained(judge: Judge, *, state: State) -> JudgeCalibration:
     (label,) = judge.labels
     meaning, file = meanings()[label]
     alone = run.recipe["hyperparameters"]["reads"] == "reply"
-    meaning = meaning.model_copy(update={"elsewhere": _on_whole_replies(judge, file) if alone else None})
+    meaning = meaning.model_copy(update={"elsewhere": None})  # that is about the judge of the label set
     rows = read_rows(dataset, "test", state=state)
     given = [str(row.labels[label]) for row in rows]
     if stray := sorted(set(given) - set(map(str, range(meaning.grades + 1)))):
@@ -92,7 +92,7 @@ def calibrate_trained(judge: Judge, *, state: State) -> JudgeCalibration:
         raise PeError(
             Kind.INPUT, message, where="evaluation.judges", hint=f"name a judge whose classes are grades as {file.name} means them"
         )
-    return compare(
+    found = compare(
         judge,
         [Exchange(asked=row.messages[:-1], reply=row.messages[-1]["content"]) for row in rows],
         [{label: int(grade)} for grade in given],
@@ -101,18 +101,19 @@ def calibrate_trained(judge: Judge, *, state: State) -> JudgeCalibration:
         rubric_digest=digest_file(file),
         labels_digest=dataset.id,
     )
+    return _held_to_whole_replies(found, judge, meaning, file) if alone else found
 
 
-def _on_whole_replies(judge: Judge, file: Path) -> Elsewhere | None:
-    """How far a judge agrees with whoever labelled the replies of a label set, all of which are new to it."""
+def _held_to_whole_replies(found: JudgeCalibration, judge: Judge, meaning: LabelMeaning, file: Path) -> JudgeCalibration:
+    """The same, lapsed where the judge does worse than is asked for on the replies of the label set, all of which are new to it."""
     labels, rows = read_labelled(file, every=True)
-    (label,) = judge.labels
-    found = cohens_kappa(
-        [grades[label] for grades in judge.grade([Exchange(reply=row.reply) for row in rows])],
-        [row.given().get(label, 0) for row in rows],
-        grades=labels.labels[label].grades,
-    )
-    return None if found is None else Elsewhere(kappa=found.value, on=f"{len(rows)} whole replies ({labels.name})")
+    ((label, own),) = [(one.label, one) for one in found.agreements]
+    mine = [grades[label] for grades in judge.grade([Exchange(reply=row.reply) for row in rows])]
+    whole = agreement(label, meaning, mine=mine, theirs=[row.given().get(label, 0) for row in rows])
+    on = f"{len(rows)} whole replies ({labels.name})"
+    lapse = own.lapse or (f"{whole.lapse}, on {on}" if whole.lapse else None)
+    elsewhere = f"kappa {whole.kappa.value:.2f} on {on}" if whole.kappa else f"too few of {on} have it"
+    return found.model_copy(update={"agreements": (own.model_copy(update={"elsewhere": elsewhere, "lapse": lapse}),)})
 
 
 def heard(conversations: Sequence[Conversation], replies: Replies, judges: Sequence[Judge]) -> list[Spoken]:
