@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from pe_training.core.config import load_config
 from pe_training.evaluation.judges import Exchange
 from pe_training.evaluation.predictions import from_parquet
 from pe_training.evaluation.record import EvaluationReport, JudgeCalibration
 from pe_training.evaluation.trained import trained_judges
+from pe_training.manifests.schema import Manifest
 from pe_training.settings import SAMPLES, Settings
 from pe_training.storage.state import State
 from pe_training_tests.e2e.chain import pe, smoke_with
@@ -62,13 +64,14 @@ def exchanges() -> list[dict[str, object]]:
     return rows
 
 
-def judge_manifest(folder: Path, *, steps: int) -> Path:
-    """The sample manifest of this judge, for as many steps as there is time for."""
-    text = (SAMPLES / "judges" / "explorations.yaml").read_text()
+def judge_manifest(folder: Path, *, steps: int, name: str = "explorations") -> Path:
+    """The sample manifest of a judge, for as many steps as there is time for."""
+    text = (SAMPLES / "judges" / f"{name}.yaml").read_text()
+    most = load_config(SAMPLES / "judges" / f"{name}.yaml", Manifest).hyperparameters.max_steps
     changes = (
-        ("max_steps: 480", f"max_steps: {steps}"),
-        ("warmup_steps: 48", "warmup_steps: 2"),
-        ("every_steps: 120", f"every_steps: {steps}"),
+        (f"max_steps: {most}", f"max_steps: {steps}"),
+        (f"warmup_steps: {most // 10}", "warmup_steps: 2"),
+        (f"every_steps: {most // 4}", f"every_steps: {steps}"),
     )
     for before, after in changes:
         assert before in text
@@ -141,8 +144,14 @@ def test_a_trained_judge_speaks_for_its_label_and_rules_for_the_others(trained: 
 
 
 def test_a_judge_that_people_do_not_agree_with_measures_nothing(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    """It reads single replies, learnt next to nothing, and is held to whole replies as well."""
     home, folder = trained
-    poor = pe("run", judge_manifest(folder, steps=3), "--json", home=home)
+    text = SOURCE.replace("judge-explorations", "judge-open-questions").replace("label: exploration", "label: open_question")
+    (folder / "questions.yaml").write_text(text + 'classes: {"2": 1, "*": 0}\n')
+    policy = str(SAMPLES / "judges" / "release_policy.yaml")
+    accepted = pe("dataset", "add", folder / "questions.yaml", home=home, PE_RELEASE_POLICY=policy)
+    assert accepted.code == 0, accepted.stdout + accepted.stderr
+    poor = pe("run", judge_manifest(folder, steps=3, name="open-questions"), "--json", home=home)
     assert poor.code in (0, 1), poor.stderr
     state = State(Settings(home=home))
     checkpoint = poor.json["checkpoint"]
@@ -151,12 +160,17 @@ def test_a_judge_that_people_do_not_agree_with_measures_nothing(trained: tuple[P
         (", safety: 24, fairness: 4", ""),
     )  # fmt: skip
     report = report_with(home, manifest)
-    level = report.metric("therapeutic", "exploration_level")
-    assert level
-    assert (level.tuned, level.base, level.difference) == (None, None, None)
-    assert level.note
-    assert level.note.startswith("not measured: judge-explorations")
-    recalled = pe("recall", state.registry.rows("ds", label="judge-explorations")[0].id, "--reason", "a test", home=home)
+    rate = report.metric("therapeutic", "open_question_rate")
+    assert rate
+    assert (rate.tuned, rate.base, rate.difference) == (None, None, None)
+    assert rate.note
+    assert rate.note.startswith("not measured: judge-open-questions")
+    (name,) = [name for name in report.calibrations or {} if name.startswith("judge-open-questions")]
+    (agreed,) = state.registry.get((report.calibrations or {})[name], JudgeCalibration).agreements
+    assert agreed.lapse
+    assert agreed.elsewhere
+    assert agreed.elsewhere.endswith("on 120 whole replies (replies)")
+    recalled = pe("recall", state.registry.rows("ds", label="judge-open-questions")[0].id, "--reason", "a test", home=home)
     assert recalled.code == 0, recalled.stderr
     shown = pe("show", report.id, home=home).stdout
     assert "recall" in shown.lower()

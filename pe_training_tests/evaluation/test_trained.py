@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from pe_training.evaluation import fairness, safety, therapeutic
+from pe_training.evaluation.calibration import compare, meanings, read_labelled
 from pe_training.evaluation.empathy import grades
 from pe_training.evaluation.execute import Asked, _score
 from pe_training.evaluation.judges import Exchange, Grades, Judge, who_counts
 from pe_training.evaluation.measures import Replies, Scored
 from pe_training.evaluation.record import SuiteUse
 from pe_training.evaluation.suites import MODELS
-from pe_training.evaluation.trained import heard
+from pe_training.evaluation.trained import _held_to_whole_replies, heard
 from pe_training.manifests.judges import JUDGED, MECHANISMS
 from pe_training_tests.evaluation import controls
 from pe_training_tests.evaluation.test_evidence import manifest
@@ -119,6 +121,23 @@ def test_of_groups_only_those_are_asked_whose_labels_are_counted_there() -> None
     judges = [judging("exploration", 1, explorations), judging("reflection", 1, reflections)]
     _score(put, ["Call."] * len(asked), None, manifest(), training=None, worth=controls.CALIBRATIONS, judges=judges)
     assert (len(explorations), len(reflections)) == (0, len(asked))
+
+
+@pytest.mark.parametrize(("grade", "lapse"), [(0, "kappa 0.00, and 0.60 is needed, on 248 whole replies (conduct)"), (None, None)])
+def test_a_judge_of_single_sentences_is_held_to_whole_replies_by_their_own_limits(grade: int | None, lapse: str | None) -> None:
+    """One that never sees an insult, and one that sees those that people saw."""
+    meaning, file = meanings()["insult"]
+    _, rows = read_labelled(file, every=True)
+    seen = {row.reply: row.given().get("insult", 0) if grade is None else grade for row in rows}
+    judge = replace(judging("insult", 0, []), grade=lambda exchanges: [{"insult": seen.get(one.reply, 1)} for one in exchanges])
+    utterances = [Exchange(reply=f"Turn {i}.") for i in range(10)]
+    given = [{"insult": 1} for _ in utterances]
+    found = compare(
+        judge, utterances, given, meanings={"insult": meaning}, label_set="x", rubric_digest="sha256:1", labels_digest="sha256:2"
+    )
+    own = found.agreements[0].model_copy(update={"lapse": None})  # as if its own test split had shown it to be good
+    held = _held_to_whole_replies(found.model_copy(update={"agreements": (own,)}), judge, meaning, file)
+    assert held.agreements[0].lapse == lapse
 
 
 def test_the_rules_grade_as_they_say() -> None:
