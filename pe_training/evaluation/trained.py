@@ -85,7 +85,7 @@ def calibrate_trained(judge: Judge, *, state: State) -> JudgeCalibration:
     meaning, file = meanings()[label]
     alone = run.recipe["hyperparameters"]["reads"] == "reply"
     meaning = meaning.model_copy(update={"elsewhere": None})  # that is about the judge of the label set
-    rows = read_rows(dataset, "test", state=state)
+    rows = [row for row in read_rows(dataset, "test", state=state) if label in row.labels]
     given = [str(row.labels[label]) for row in rows]
     if stray := sorted(set(given) - set(map(str, range(meaning.grades + 1)))):
         message = f"{dataset.name} has the class {stray[0]!r}, and {label} is graded 0 to {meaning.grades}"

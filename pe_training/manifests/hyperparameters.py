@@ -53,6 +53,9 @@ class Hyperparameters(Growing):
         default="client",
         description="for text_classification: what the client says; or the last turn: with what it answers (exchange), or alone (reply)",
     )
+    auxiliary: Annotated[list[str], LATER] = Field(
+        default=[], description="further labels of the rows, learnt beside it by heads that are not kept: the encoder is (model.head wide)"
+    )
     class_weights: Literal["balanced"] | dict[str, Positive] | None = Field(
         default=None, description="for text_classification: 'balanced' (rows / (classes x rows of the class)), or a weight by label, else 1"
     )
@@ -63,6 +66,8 @@ class Hyperparameters(Growing):
     def _consistent(self) -> Self:
         if self.warmup_steps >= self.max_steps:
             raise ValueError(f"warmup_steps ({self.warmup_steps}) must be below max_steps ({self.max_steps})")
+        if len({self.label, *self.auxiliary}) <= len(self.auxiliary):
+            raise ValueError("auxiliary names a label twice, or the one that is learnt anyway")
         if self.batch_size % (self.micro_batch_size or 1):
             raise ValueError(f"batch_size ({self.batch_size}) must be a multiple of micro_batch_size ({self.micro_batch_size})")
         return self

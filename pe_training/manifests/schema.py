@@ -244,6 +244,8 @@ class Manifest(Growing):
     @model_validator(mode="after")
     def _head_fits(self) -> Self:
         if self.model.head == "linear":
+            if self.hyperparameters.auxiliary:
+                raise ValueError("hyperparameters.auxiliary is for text_classification with model.head wide")
             return self
         if self.task != "text_classification" or self.model.base.startswith("scratch:") or self.compute.ranks > 1:
             raise ValueError("model.head wide is for text_classification with a pretrained encoder, on one device")

@@ -36,10 +36,17 @@ def collate_dialogues(groups: Sequence[Sequence[Dialogue]], *, pad_id: int) -> B
     return {"input_ids": ids, "position_ids": positions, "labels": labels, "documents": documents}
 
 
-def collate_texts(texts: Sequence[Sequence[int]], labels: Sequence[int], *, weights: Sequence[float] | None = None, pad_id: int) -> Batch:
+def collate_texts(
+    texts: Sequence[Sequence[int]],
+    labels: Sequence[int],
+    *,
+    weights: Sequence[float] | None = None,
+    auxiliary: Sequence[Sequence[int]] = (),
+    pad_id: int,
+) -> Batch:
     """One batch for a classifier: ``input_ids`` and ``attention_mask`` (batch, length), ``labels`` (batch).
 
-    With ``weights`` also those, float32 (batch).
+    With ``weights`` also those, float32 (batch); with ``auxiliary`` the further labels of each text, int64 (batch, labels).
     """
     length = max(len(text) for text in texts)
     ids = torch.full((len(texts), length), pad_id, dtype=torch.int64)
@@ -48,4 +55,5 @@ def collate_texts(texts: Sequence[Sequence[int]], labels: Sequence[int], *, weig
         ids[row, : len(text)] = torch.tensor(text)
         mask[row, : len(text)] = 1
     batch = {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor(labels)}
-    return batch if weights is None else batch | {"weights": torch.tensor(weights)}
+    batch |= {} if weights is None else {"weights": torch.tensor(weights)}
+    return batch | ({"auxiliary": torch.tensor(auxiliary)} if auxiliary else {})

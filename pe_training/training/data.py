@@ -18,7 +18,7 @@ from pe_training.training.batches import Batch, collate_dialogues, collate_texts
 from pe_training.training.buckets import BucketedOrder
 from pe_training.training.order import Bin, DataOrder
 from pe_training.training.pairs import Pair, collate_pairs, encode_pair
-from pe_training.training.tokens import encode_dialogue, encode_text
+from pe_training.training.tokens import IGNORED, encode_dialogue, encode_text
 
 Answers = dict[str, list[tuple[float, float]]]  # split -> log-probability of the chosen and of the rejected answer, pair by pair
 Refer = Callable[[Mapping[str, Sequence[Pair]]], Answers]
@@ -34,6 +34,7 @@ class Prepared:
     tokens: list[int]  # of each training row
     lengths: list[int]  # of each training row: the longest sequence that it takes
     sides: int  # sequences that a row takes
+    auxiliary: tuple[int, ...]  # of each further label that a classifier learns: the number of its classes
     held_out: Callable[[int], list[Batch]]  # batches of at most so many rows
     used: dict[str, int]  # rows per split that carry at least one target
     left_out: dict[str, int]  # rows per split that do not fit
@@ -46,6 +47,7 @@ class Text:
     ids: list[int]
     label: int
     weight: float | None = None  # None: classes do not weigh
+    auxiliary: tuple[int, ...] = ()  # classes of the further labels, IGNORED where it has none
 
     @property
     def length(self) -> int:
@@ -80,14 +82,15 @@ def prepare(
 
     ``refer`` gives the reference model's log-probabilities of preference pairs; needed for that task only.
     """
-    h = spec.hyperparameters
+    h, auxiliary = spec.hyperparameters, _auxiliary_names(spec, dataset, state=state)
     rows = {split: read_rows(dataset, split, state=state) for split in ("train", "val")}
     if spec.task == "preference":
         encode, collate = _pairs(spec, tokenizer)
     elif labels is None:
         encode, collate = _dialogues(spec, tokenizer)
     else:
-        encode, collate = _texts(spec, tokenizer, labels, weights=_class_weights(spec, rows["train"], labels))
+        weights = _class_weights(spec, rows["train"], labels)
+        encode, collate = _texts(spec, tokenizer, labels, weights=weights, auxiliary=auxiliary)
     encoded = {split: [(row, encode(row)) for row in found] for split, found in rows.items()}
     kept = {split: [(row, item) for row, item in found if item is not None] for split, found in encoded.items()}
     for split, found in kept.items():
@@ -107,6 +110,7 @@ def prepare(
         tokens=[item.tokens for _, item in train],
         lengths=[item.length for _, item in train],
         sides=2 if spec.task == "preference" else 1,
+        auxiliary=tuple(map(len, auxiliary.values())),
         held_out=lambda size: [collate([(held[i],) for i in by_length[start : start + size]]) for start in range(0, len(held), size)],
         used={split: len(found) for split, found in kept.items()},
         left_out={split: len(encoded[split]) - len(found) for split, found in kept.items()},
@@ -153,7 +157,7 @@ def _dialogues(spec: Manifest, tokenizer: Any) -> tuple[Callable[[SealedRow], An
 
 
 def _texts(
-    spec: Manifest, tokenizer: Any, labels: list[str], *, weights: dict[str, float] | None
+    spec: Manifest, tokenizer: Any, labels: list[str], *, weights: dict[str, float] | None, auxiliary: Mapping[str, list[str]]
 ) -> tuple[Callable[[SealedRow], Any], Callable[[Any], Batch]]:
     h: Hyperparameters = spec.hyperparameters
     assert h.label is not None
@@ -165,16 +169,36 @@ def _texts(
             message = f"a held-out row has the label {label!r}, which no training row has"
             raise PeError(Kind.DATA, message, where=f"labels.{field}", hint=suggest(label, number))
         ids = encode_text(tokenizer, row.messages, reads=h.reads, max_length=h.max_length)
-        return Text(ids, number[label], None if weights is None else weights[label])
+        beside = tuple(_class_beside(row, name, names) for name, names in auxiliary.items())
+        return Text(ids, number[label], None if weights is None else weights[label], beside)
 
     def collate(groups: Any) -> Batch:
         texts = [text for group in groups for text in group]
         return collate_texts(
             [text.ids for text in texts], [text.label for text in texts],
-            weights=[text.weight for text in texts] if weights else None, pad_id=tokenizer.pad_token_id,
+            weights=[text.weight for text in texts] if weights else None, auxiliary=[text.auxiliary for text in texts] if auxiliary else (),
+            pad_id=tokenizer.pad_token_id,
         )  # fmt: skip
 
     return encode, collate
+
+
+def _auxiliary_names(spec: Manifest, dataset: DatasetVersion, *, state: State) -> dict[str, list[str]]:
+    """The classes of each further label: its values in the training split, sorted. Rows may lack it."""
+    found: dict[str, list[str]] = {}
+    for name in spec.hyperparameters.auxiliary:
+        rows = read_rows(dataset, "train", state=state)
+        found[name] = sorted({str(row.labels[name]) for row in rows if _names_a_class(row.labels.get(name))})
+        if len(found[name]) < 2:
+            message = f"the label {name!r} has {len(found[name])} values in the training split; learning it needs two"
+            raise PeError(Kind.DATA, message, where="hyperparameters.auxiliary", hint="leave it out, or look at the dataset")
+    return found
+
+
+def _class_beside(row: SealedRow, field: str, names: list[str]) -> int:
+    """The number of its class; :data:`IGNORED` where the row has no such label, or one that no training row has."""
+    value = row.labels.get(field)
+    return names.index(str(value)) if _names_a_class(value) and str(value) in names else IGNORED
 
 
 def _class_weights(spec: Manifest, train: Sequence[SealedRow], labels: list[str]) -> dict[str, float] | None:

@@ -203,7 +203,8 @@ def _build_task(job: _Job) -> Task:
     spec = job.spec
     model = start_model(job.manifest, labels=job.labels, state=job.state)
     kind = {"causal_lm": CausalLM, "text_classification": TextClassification, "preference": Preference}[spec.task]
-    return kind(model, spec=spec, accumulation=job.accumulation, rank=job.place.rank, slowdowns=job.slowdowns)
+    learnt = {"auxiliary": job.data.auxiliary} if spec.hyperparameters.auxiliary else {}
+    return kind(model, spec=spec, accumulation=job.accumulation, rank=job.place.rank, slowdowns=job.slowdowns, **learnt)
 
 
 def _export(job: _Job, task: Task, keeper: Keeper) -> Checkpoint:

@@ -19,6 +19,7 @@ from pe_training.training.logits import causal_loss
 from pe_training.training.optimizer import adamw
 from pe_training.training.schedule import Slowdown, learning_rate_factor
 from pe_training.training.sharding import shard
+from pe_training.training.tokens import IGNORED
 
 
 class Task(lightning.LightningModule):
@@ -45,10 +46,13 @@ class Task(lightning.LightningModule):
         """Loss in nats summed over the targets of a batch, and their number (their weight, where targets are weighted)."""
         raise AssertionError("each task defines its loss")
 
+    def minimised(self, batch: Batch) -> torch.Tensor:
+        """What training makes smaller, in nats summed over a batch: the loss, unless a task learns something beside it."""
+        return self.summed_loss(batch)[0]
+
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Share of the step's mean loss that this micro-batch brings."""
-        summed, _ = self.summed_loss(batch)
-        share = summed / batch["step_targets"]
+        share = self.minimised(batch) / batch["step_targets"]
         self._step_loss += float(share.detach())
         return share * (self._accumulation * self._spec.compute.ranks)  # Lightning divides by both again
 
@@ -145,12 +149,44 @@ class CausalLM(Task):
 
 
 class TextClassification(Task):
-    """One label for what the client says."""
+    """One label of a text. ``auxiliary``: the numbers of classes of further labels, which are learnt beside it (Caruana 1997).
+
+    Each has a linear head on what the model makes of a text. These heads are part of a run's states and not of its model.
+    """
+
+    def __init__(self, model: torch.nn.Module, *, auxiliary: Sequence[int] = (), **others: Any) -> None:
+        super().__init__(model, **others)
+        generator = torch.Generator().manual_seed(self._spec.seed)
+        self.auxiliary = torch.nn.ModuleList(_fresh_head(model, classes, generator) for classes in auxiliary)
+
+    def minimised(self, batch: Batch) -> torch.Tensor:
+        """The loss, and that of each further label over the texts that have it."""
+        found = self._read(batch)
+        summed, _ = _label_loss(found.logits.float(), batch)
+        for head, labels in zip(self.auxiliary, batch["auxiliary"].unbind(dim=1) if self.auxiliary else (), strict=True):
+            logits = head(found.hidden_states[0]).float()
+            summed = summed + functional.cross_entropy(logits, labels, reduction="sum", ignore_index=IGNORED)
+        return summed
 
     def summed_loss(self, batch: Batch) -> tuple[torch.Tensor, float]:
         """See :meth:`Task.summed_loss`; one target a text, which weighs what its class does."""
-        logits = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits.float()
-        if "weights" not in batch:
-            return functional.cross_entropy(logits, batch["labels"], reduction="sum"), len(batch["labels"])
-        losses = functional.cross_entropy(logits, batch["labels"], reduction="none")
-        return (losses * batch["weights"]).sum(), float(batch["weights"].sum())
+        return _label_loss(self._read(batch).logits.float(), batch)
+
+    def _read(self, batch: Batch) -> Any:
+        return self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+
+
+def _fresh_head(model: torch.nn.Module, classes: int, generator: torch.Generator) -> torch.nn.Linear:
+    deep = model.deep
+    assert isinstance(deep, torch.nn.Linear)  # of a wide head, which a manifest with further labels has
+    head = torch.nn.Linear(deep.in_features, classes)
+    torch.nn.init.normal_(head.weight, std=0.02, generator=generator)
+    torch.nn.init.zeros_(head.bias)
+    return head
+
+
+def _label_loss(logits: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, float]:
+    if "weights" not in batch:
+        return functional.cross_entropy(logits, batch["labels"], reduction="sum"), len(batch["labels"])
+    losses = functional.cross_entropy(logits, batch["labels"], reduction="none")
+    return (losses * batch["weights"]).sum(), float(batch["weights"].sum())

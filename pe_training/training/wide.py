@@ -58,7 +58,10 @@ class WideClassifier(PreTrainedModel):
             nn.init.zeros_(module.weight)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **_: Any) -> SequenceClassifierOutput:
-        """``input_ids`` and ``attention_mask``: (rows, tokens), one text or two, each ended by the separator. Logits: (rows, classes)."""
+        """``input_ids`` and ``attention_mask``: (rows, tokens), one text or two, each ended by the separator. Logits: (rows, classes).
+
+        The one hidden state, (rows, 2 x hidden), is what ``deep`` sees.
+        """
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         ends = (input_ids == self.config.separator) & mask.bool()
         text = (ends.cumsum(dim=1) - ends.long()) * mask  # 0 in the first text and its end, more behind them
@@ -66,10 +69,11 @@ class WideClassifier(PreTrainedModel):
         states = self.encoder(input_ids=input_ids, attention_mask=mask, **kinds).last_hidden_state
         first = ((text == 0) & mask.bool())[..., None].to(states.dtype)
         pooled = (states * first).sum(dim=1) / first.sum(dim=1)
-        deep = self.deep(self.dropout(torch.cat([pooled, states[:, 0]], dim=-1)))
+        features = self.dropout(torch.cat([pooled, states[:, 0]], dim=-1))
         inside = (text == 0) & mask.bool() & ~ends
         inside[:, 0] = False  # the mark that every text begins with
-        return SequenceClassifierOutput(logits=deep + self.config.scale * self._runs(input_ids, inside).to(deep.dtype))
+        logits = self.deep(features) + self.config.scale * self._runs(input_ids, inside).to(features.dtype)
+        return SequenceClassifierOutput(logits=logits, hidden_states=(features,))
 
     def _runs(self, input_ids: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
         bags = [self._buckets(ids[kept]) for ids, kept in zip(input_ids, inside, strict=True)]

@@ -58,6 +58,7 @@ DECIDES: dict[str, object] = {  # option -> another value
     "hyperparameters.max_grad_norm": 2.0,
     "hyperparameters.max_length": 65,
     "hyperparameters.reads": "exchange",
+    "hyperparameters.auxiliary": ["mood"],
     "hyperparameters.packing": True,
     "hyperparameters.bucketing": True,
     "hyperparameters.gradient_checkpointing": True,

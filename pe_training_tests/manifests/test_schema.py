@@ -104,6 +104,12 @@ LABEL = "m.yaml:2:1: (top level): hyperparameters.label is needed for text_class
         (CLASSIFIER, "label: crisis_type", "label: crisis_type\n  reads: exchange",
          "m.yaml:2:1: (top level): a classifier of replies cannot be asked what clients say alone: "
          "leave 'fairness' out of evaluation.suites"),
+        (CLASSIFIER, "label: crisis_type", "label: crisis_type\n  auxiliary: [mood, mood]",
+         "m.yaml:8:3: hyperparameters: auxiliary names a label twice, or the one that is learnt anyway"),
+        (CLASSIFIER, "label: crisis_type", "label: crisis_type\n  auxiliary: [crisis_type]",
+         "m.yaml:8:3: hyperparameters: auxiliary names a label twice, or the one that is learnt anyway"),
+        (SMOKE, "packing: true", "packing: true\n  auxiliary: [mood]",
+         "m.yaml:2:1: (top level): hyperparameters.auxiliary is for text_classification with model.head wide"),
         (SMOKE, "packing: true", "packing: true\n  reads: exchange",
          "m.yaml:2:1: (top level): hyperparameters.reads is for text_classification only"),
     ],

@@ -15,11 +15,14 @@ import pytest
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional
+from transformers import BertConfig, BertModel
 
+from pe_training.core.config import load_config
 from pe_training.core.errors import Kind, PeError
 from pe_training.manifests.base_models import locate
 from pe_training.manifests.record import ResolvedManifest
-from pe_training.settings import Settings
+from pe_training.manifests.schema import Manifest
+from pe_training.settings import SAMPLES, Settings
 from pe_training.storage.state import State
 from pe_training.training.base import byte_tokenizer
 from pe_training.training.batches import collate_texts
@@ -27,6 +30,9 @@ from pe_training.training.data import Prepared, label_names, prepare
 from pe_training.training.optimizer import adamw
 from pe_training.training.start import start_model
 from pe_training.training.tasks import CausalLM, TextClassification
+from pe_training.training.tokens import IGNORED
+from pe_training.training.weights import trained_tensors
+from pe_training.training.wide import wide_classifier
 from pe_training_tests.lineage.recalling import accepted
 from pe_training_tests.releases import make_row
 from pe_training_tests.training.steps import Step, model, of_step, plain_order, smoke, take, windows
@@ -103,6 +109,44 @@ def test_a_weighted_step_is_torchs_weighted_mean_however_it_is_cut() -> None:
     ]
     step = take(TextClassification, made, parts, spec=smoke(name="crisis-classifier"))
     assert step.distance(Step(float(expected.detach()), gradients)) < 1e-6
+
+
+def test_further_labels_are_learnt_beside_the_first_by_heads_that_are_no_part_of_the_model() -> None:
+    torch.manual_seed(0)
+    config = BertConfig(vocab_size=200, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    made = wide_classifier(BertModel(config), separator=102, num_labels=2).eval()
+    texts, labels, further = [[101, 5 + i, 102] for i in range(3)], [0, 1, 1], [(2, IGNORED), (0, 1), (IGNORED, 0)]
+    spec = smoke(name="crisis-classifier")
+    batch = collate_texts(texts, labels, auxiliary=further, pad_id=0)
+    task, again = (TextClassification(made, spec=spec, accumulation=1, rank=0, auxiliary=(3, 2)) for _ in range(2))
+    assert torch.equal(task.auxiliary[0].weight, again.auxiliary[0].weight)  # by the seed
+    found = made(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+    own = functional.cross_entropy(found.logits, torch.tensor(labels), reduction="sum")
+    beside = sum(
+        functional.cross_entropy(task.auxiliary[which](found.hidden_states[0][row : row + 1]), torch.tensor([further[row][which]]))
+        for row, which in ((0, 0), (1, 0), (1, 1), (2, 1))
+    )
+    torch.testing.assert_close(task.minimised(batch), own + beside)
+    assert task.summed_loss(batch) == (own, 3)  # held-out loss is of the label that the model is for
+    task.minimised(batch).backward()
+    assert all(head.weight.grad is not None and head.weight.grad.any() for head in task.auxiliary)
+    assert {name for name in trained_tensors(task.model) if "auxiliary" in name} == set()
+    torch.testing.assert_close(task.minimised(collate_texts(texts, labels, auxiliary=[(IGNORED, IGNORED)] * 3, pad_id=0)), own)
+
+
+def test_a_further_label_that_teaches_nothing_is_refused(tmp_path: Path) -> None:
+    state = State(Settings(home=tmp_path / "home"))
+    rows = [
+        make_row([("user", f"Today number {i}."), ("assistant", f"Tell me of {i}.")], split=split, labels={"level": i % 3, "same": "x"})
+        for i, split in enumerate(["train"] * 6 + ["val", "test"])
+    ]
+    dataset = accepted(state, tmp_path, "levels", rows)
+    spec = load_config(SAMPLES / "judges" / "explorations.yaml", Manifest)
+    spec = spec.model_copy(update={"hyperparameters": spec.hyperparameters.model_copy(update={"label": "level", "auxiliary": ["same"]})})
+    with pytest.raises(PeError) as caught:
+        prepare(spec, dataset, tokenizer=byte_tokenizer(), labels=["0", "1", "2"], state=state)
+    said = "hyperparameters.auxiliary: the label 'same' has 1 values in the training split; learning it needs two"
+    assert str(caught.value).startswith(said)
 
 
 def start(tmp_path: Path, *changes: tuple[str, str]) -> Any:

@@ -20,7 +20,7 @@ from pe_training.datasets.conversion import Origin, OriginalFile
 from pe_training.datasets.intake.export_rows import export_digests, read_export_rows
 from pe_training.datasets.intake.read_source import read_source_rows, source_digests
 from pe_training.datasets.intake.release_writer import ReleaseWriter
-from pe_training.datasets.intake.repeats import without_repeats
+from pe_training.datasets.intake.repeats import joined, without_repeats
 from pe_training.datasets.intake.semver import SemverExport
 from pe_training.datasets.intake.source import UNKNOWN_TIME, Source
 from pe_training.datasets.intake.tally import Converted, Tally
@@ -58,6 +58,8 @@ def convert_source(path: Path, source: Source, *, into: Path) -> Path:
     def read() -> Iterator[Converted]:
         return read_source_rows(path, source)
 
+    kept: dict[str, Callable[[], Iterable[Converted]]] = {"keep": read, "drop": lambda: without_repeats(read), "join": lambda: joined(read)}
+
     job = _Job(
         name=source.name,
         version=source.version,
@@ -65,7 +67,7 @@ def convert_source(path: Path, source: Source, *, into: Path) -> Path:
         declared=source.content(),
         generated_at=source.processed_at,
         digests=lambda: source_digests(path, source),
-        rows=lambda: without_repeats(read) if source.repeats == "drop" else read(),
+        rows=kept[source.repeats],
     )
     return _convert(job, into=into)
 

@@ -87,14 +87,14 @@ def _file_rows(listed: _Listed, source: Source, meter: Meter) -> Iterator[Conver
     file = listed.entry
     if file.sha256 is not None and listed.digest() != f"sha256:{file.sha256}":
         yield _file_problem(file.path, check="shard_digests", field="sha256", message="is not the declared digest")
-    rows = 0
+    rows, own = 0, source.of(file)
     for part in listed.parts:
         try:
             for number, line in part.lines(part.path):
                 rows += 1
                 meter.add(len(line))
                 where = f"{part.name}:{number}"
-                yield Converted(where=where, outcome=_outcome(line, source, where=where, stated_split=part.split))
+                yield Converted(where=where, outcome=_outcome(line, own, where=where, stated_split=part.split))
         except UnreadableError as error:
             yield _file_problem(f"{part.name}:{error.number}", check="schema", field="", message=error.message)
     if file.rows is not None and rows != file.rows:

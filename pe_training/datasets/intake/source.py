@@ -45,12 +45,13 @@ def _spelled_split(value: Any) -> Any:
 Sha256 = Annotated[str, BeforeValidator(lambda v: v.removeprefix("sha256:") if isinstance(v, str) else v), Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class SourceFile(Frozen):
+class SourceFile(Growing):
     """One file, or one folder that ``save_to_disk`` wrote, below the folder of the source."""
 
     path: Name
     sha256: Sha256 | None = None  # of a folder: :func:`pe_training.datasets.intake.hf_folder.folder_digest`
     rows: Count | None = None
+    label: Annotated[Name | None, LATER] = None  # of labelled_text: what the label in this file is called, in the place of the source's
 
 
 class SplitField(Growing):
@@ -120,7 +121,7 @@ class Source(Growing):
     label: Name = "label"  # of labelled_text: what its label is called
     classes: Annotated[dict[Name, Name | int], LATER] = Field(default={})  # of labelled_text: label -> what it becomes; '*' is any other
     trailing_client_turns: Literal["keep", "drop"] = "keep"  # client turns after the last answer, from which nothing can be learnt
-    repeats: Annotated[Literal["keep", "drop"], LATER] = "keep"  # records with the words of another: dropped, but for one (repeats.py)
+    repeats: Annotated[Literal["keep", "drop", "join"], LATER] = "keep"  # records with the words of another (repeats.py)
     ignore: Annotated[tuple[Name, ...], BeforeValidator(_tuple)] = ()  # fields, or 'labels.key' and 'group.key', that are left out
 
     @model_validator(mode="after")
@@ -134,9 +135,17 @@ class Source(Growing):
             raise ValueError("label is for the format labelled_text")
         if self.classes and self.format != "labelled_text":
             raise ValueError("classes is for the format labelled_text")
+        if self.format != "labelled_text" and any(file.label for file in self.files):
+            raise ValueError("files.label is for the format labelled_text")
+        if self.repeats == "join" and self.format != "labelled_text":
+            raise ValueError("repeats: join is for the format labelled_text; elsewhere repeats can be dropped")
         if self.trailing_client_turns == "drop" and self.format in ("labelled_text", "preference"):
             raise ValueError(f"trailing_client_turns is not for the format {self.format}")
         return self
+
+    def of(self, file: SourceFile) -> Source:
+        """The declaration as it holds for one of its files."""
+        return self.model_copy(update={"label": file.label}) if file.label else self
 
 
 def load_source(path: Path) -> Source:
