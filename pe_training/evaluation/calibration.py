@@ -7,6 +7,7 @@ or another reply is another calibration.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -26,6 +27,8 @@ from pe_training.settings import SAMPLES
 from pe_training.storage.state import State
 from pe_training.storage.taints import taints_in
 
+_NEWEST = 200  # calibrations that are looked at for those of judges that speak now
+_FURTHER = re.compile(r"(\S+) ck_|(llm \S+)")  # a line and its checkpoint, or a model at an endpoint
 LABEL_SETS = SAMPLES / "suites" / "calibration"
 
 
@@ -153,16 +156,18 @@ def calibrations(state: State, *, folder: Path = LABEL_SETS) -> tuple[JudgeCalib
 
 
 def further_calibrations(state: State) -> tuple[JudgeCalibration, ...]:
-    """The newest calibration of each judge but the word lists that has spoken here, by name, one page of them.
+    """Of the newest calibrations of judges but the word lists, the last of each line, by name.
 
-    They are made where a judge speaks (``trained.py``, ``llm_judge.py``). It takes a few look-ups a judge, whatever it has judged since.
-    One whose judge is recalled is left out, since it may not speak, and so are word lists of an older version.
+    They are made where a judge speaks (``trained.py``, ``llm_judge.py``); one that was trained anew, or serves another model now, takes the
+    place of the one before. One whose judge is recalled is left out, since it may not speak, and so are word lists of an older version.
     """
-    lists = {judge.name.rpartition("-v")[0] for judge in rules()}
-    names = [name for name in state.registry.labels(JudgeCalibration.kind) if name.rpartition("-v")[0] not in lists]
-    newest = [state.registry.latest(JudgeCalibration, label=name) for name in names]
+    newest: dict[str, str] = {}  # line, or the name of a model at an endpoint
+    for row in state.registry.rows(JudgeCalibration.kind, limit=_NEWEST):
+        if named := _FURTHER.match(row.label):
+            newest.setdefault(named[1] or named[2], row.id)
     with state.registry.reading() as connection:
-        return tuple(found for found in newest if found and not taints_in(connection, found.id))
+        held = [identifier for _, identifier in sorted(newest.items()) if not taints_in(connection, identifier)]
+    return tuple(state.registry.get(identifier, JudgeCalibration) for identifier in held)
 
 
 def _set_differently(reply: str) -> str:

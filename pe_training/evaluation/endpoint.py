@@ -20,6 +20,7 @@ from typing import Any
 import httpx2
 
 from pe_training.core.errors import Kind, PeError
+from pe_training.core.ids import digest_json
 from pe_training.manifests.llm_judge import URL, WHERE, endpoint_url
 from pe_training.settings import Settings
 
@@ -42,10 +43,11 @@ class Patience:
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """Which model the server says that it used. Two that say the same of themselves cannot be told apart."""
+    """Which model the server says that it used, and a digest of where that is. Two that say the same there cannot be told apart."""
 
     model: str
     fingerprint: str | None = None
+    at: str | None = None
 
     def __str__(self) -> str:
         return f"{_shown(self.model, 64)} {_shown(self.fingerprint, 32)}".strip()
@@ -89,6 +91,8 @@ class Endpoint:
 
     def __init__(self, client: httpx2.Client, patience: Patience) -> None:
         self._client, self._patience = client, patience
+        url = client.base_url  # without a password or a query: two places may serve two models under one name
+        self._place = digest_json([url.scheme, url.host, url.port, url.path.rstrip("/")])
 
     def complete(self, body: Mapping[str, Any]) -> Completion:
         """The answer to one request for a chat completion. Raises input, and infrastructure once patience is at its end."""
@@ -118,7 +122,7 @@ class Endpoint:
             raise _PassingError(f"gave no answer within {self._patience.timeout_s:g} s") from None
         except httpx2.HTTPError as error:
             raise _PassingError(f"could not be talked to ({type(error).__name__})") from None
-        return _completion(bytes(read))
+        return _completion(bytes(read), at=self._place)
 
 
 def _check(response: httpx2.Response, *, model: str) -> None:
@@ -138,7 +142,7 @@ def _check(response: httpx2.Response, *, model: str) -> None:
         raise PeError(Kind.INPUT, f"the endpoint answers {status}: it refuses the request to {model}", where=WHERE, hint=hint)
 
 
-def _completion(data: bytes) -> Completion:
+def _completion(data: bytes, *, at: str) -> Completion:
     try:
         found = json.loads(data)
         text, model, fingerprint = found["choices"][0]["message"]["content"], found["model"], found.get("system_fingerprint")
@@ -148,7 +152,7 @@ def _completion(data: bytes) -> Completion:
         raise _PassingError("answers what is no chat completion")
     if len(model) > _MAX_NAME or len(fingerprint or "") > _MAX_NAME:
         raise _PassingError("names its model in more letters than a name has")
-    return Completion(text=(text or "")[:_MAX_TEXT], by=Served(model=model, fingerprint=fingerprint))
+    return Completion(text=(text or "")[:_MAX_TEXT], by=Served(model=model, fingerprint=fingerprint, at=at))
 
 
 def _asked_to_wait(given: str | None) -> float | None:
@@ -159,7 +163,7 @@ def _asked_to_wait(given: str | None) -> float | None:
         pass
     try:
         until = parsedate_to_datetime(given or "")
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     until = until if until.tzinfo else until.replace(tzinfo=UTC)
     return max(0.0, (until - datetime.now(UTC)).total_seconds())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -128,8 +128,21 @@ class ReferenceExample(Asked):
 
 
 def clusters_of(examples: Sequence[Asked]) -> list[str]:
-    """The cluster of each example. One that names none is a cluster by itself, which others may have joined by its id."""
-    return [example.cluster or example.id for example in examples]
+    """The cluster of each example. One that names none is a cluster by itself, which others may have joined by its id.
+
+    A variation of a variation is of the cluster of the first.
+    """
+    named = {example.id: example.cluster for example in examples}
+    return [_first_of(example.cluster or example.id, named) for example in examples]
+
+
+def _first_of(cluster: str, named: Mapping[str, str | None]) -> str:
+    followed: list[str] = []
+    above: str | None = cluster
+    while above is not None and above not in followed:
+        followed.append(above)
+        above = named.get(above)
+    return followed[-1] if above is None else min(followed[followed.index(above) :])  # those that name each other are one
 
 
 def read_examples(path: Path, model: type[Example]) -> tuple[Example, ...]:

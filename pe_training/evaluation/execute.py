@@ -34,6 +34,7 @@ from pe_training.evaluation.suites import Suite, load_suite, prompts
 from pe_training.evaluation.trained import calibrate_trained, heard, trained_judges
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.storage.state import State
+from pe_training.training.data import class_of
 from pe_training.training.feed import Feed
 from pe_training.training.precision import number_format
 from pe_training.training.record import Checkpoint, TrainingRun
@@ -235,10 +236,11 @@ def _score_rows(asked: Asked, tuned: list[Any], base: list[Any] | None, manifest
     config, seed, examples = asked.suite.config, manifest.spec.seed, asked.examples
     if manifest.spec.task == "text_classification":
         field = manifest.spec.hyperparameters.label
+        assert field is not None
         labelled = [
             classification.Labelled(
                 id=row.row_digest,
-                expected=str(row.labels[field]),
+                expected=class_of(row, field),
                 tuned=tuned[i],
                 base=base[i] if base else None,
                 cluster=asked.clusters[i],

@@ -190,9 +190,14 @@ class _Bench:
     def _changed(self, now: Served) -> PeError:
         """Remember who answers now, and end what was begun with the one before."""
         known = self._history.known(self._places)
+        back = asdict(now) in known.values()
         after = max((number for number, place in enumerate(self._places) if place in known), default=-1) + 1
         self._history.keep({self._places[after]: asdict(now)})
-        message = f"{self.asked.model} was served as {self.served} and is now served as {now}: one does not speak for the other"
+        moved = " at another address" if (now.model, now.fingerprint) == (self.served.model, self.served.fingerprint) else ""
+        message = f"{self.asked.model} was served as {self.served} and is now served as {now}{moved}: one does not speak for the other"
+        if back:  # trying again by itself could go on for ever, and every try is paid for
+            hint = "two models stand behind one name: ask for one by a name with a date or a version"
+            return PeError(Kind.INPUT, f"{message}, as before", where=WHERE, hint=hint)
         hint = "run the same command again: everything is asked anew. A name with a date or a version changes less often"
         return PeError(Kind.INFRASTRUCTURE, message, where=WHERE, hint=hint)
 

@@ -61,6 +61,16 @@ class Asker:
         asked = {"ids": dialogue.ids, "labels": dialogue.labels}
         return Question(kind="loss", asked=asked, content=dialogue, size=dialogue.length)
 
+    def hears(self, messages: Conversation) -> bool:
+        """Whether a classifier of replies reads the last turn to its end: nothing of it is cut."""
+        lengths = [
+            len(self.tokenizer(turn["content"], add_special_tokens=False, split_special_tokens=True)["input_ids"])
+            for turn in (messages[-1], *[turn for turn in messages[:-1] if turn["role"] == "user"][-1:])
+        ]
+        exchange = self.reads == "exchange"
+        room = self.max_length - self.tokenizer.num_special_tokens_to_add(pair=exchange)
+        return lengths[0] <= (max(room // 2, room - lengths[1]) if exchange else room)  # of two texts the longer is cut
+
     def label(self, messages: Conversation) -> Question:
         """The label of what the client says, or of the last reply."""
         ids = encode_text(self.tokenizer, messages, reads=self.reads, max_length=self.max_length)

@@ -132,6 +132,7 @@ def judge(reply: str | None, heard: Mapping[str, int | None] = NOTHING) -> Judge
 
 
 def _in_place(found: Judgement, heard: Mapping[str, int | None]) -> Judgement:
+    assert not any(grade is None and label in CONDUCT for label, grade in heard.items()), "harm without a grade would be no harm"
     spoken: dict[str, Any] = {label: bool(grade) for label, grade in heard.items() if label in LABELS and grade is not None}
     conducted = {label: bool(grade) for label, grade in heard.items() if label in CONDUCT}
     seen = (found.conduct.seen - conducted.keys()) | {label for label, there in conducted.items() if there}

@@ -95,9 +95,12 @@ def _reflections_a_question(suite: str, verdicts: Verdicts, base: Verdicts | Non
 
 
 def _graded(replies: Replies, verdicts: Verdicts, heard: Sequence[Spoken] | None) -> list[Spoken | None]:
-    """Grades of the mechanisms of empathy: those of the judge that was asked, the rules' for the rest."""
+    """Grades of the mechanisms of empathy: those of the judge that was asked, the rules' for the rest.
+
+    These follow from what the rules see themselves: where a judge speaks for reflections or questions, it does not speak for a mechanism.
+    """
     return [
-        None if reply is None or verdict is None else {**empathy.grades(reply, verdict), **(heard[i] if heard else {})}
+        None if reply is None or verdict is None else {**empathy.grades(reply), **(heard[i] if heard else {})}
         for i, (reply, verdict) in enumerate(zip(replies, verdicts, strict=True))
     ]
 

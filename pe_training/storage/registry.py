@@ -157,16 +157,6 @@ class Registry:
         with self.reading() as connection:
             return [Row(**row._mapping) for row in connection.execute(query)]
 
-    def labels(self, kind: str, *, limit: int = PAGE_ROWS) -> list[str]:
-        """The labels that records of a kind have, in order, one page. A step along the index for each, however many records share it."""
-        r = t.records.c
-        first = sa.select(sa.func.min(r.label).label("label")).where(r.kind == kind).cte("labels", recursive=True)
-        later = sa.select(sa.func.min(r.label)).where(r.kind == kind, r.label > first.c.label).scalar_subquery()
-        steps = first.union_all(sa.select(later).where(first.c.label.is_not(None)))
-        with self.reading() as connection:
-            query = sa.select(steps.c.label).where(steps.c.label.is_not(None)).limit(limit)
-            return [str(label) for label in connection.execute(query).scalars()]
-
     def latest(self, model: type[RecordT], *, label: str) -> RecordT | None:
         """The newest record of a kind with this label, or ``None``."""
         rows = self.rows(model.kind, label=label, limit=1)

@@ -64,8 +64,9 @@ class Text:
 
 def label_names(dataset: DatasetVersion, field: str, *, state: State) -> list[str]:
     """The classes of a classifier: values of ``field`` in the training split, sorted."""
-    rows = read_rows(dataset, "train", state=state)
-    found = sorted({_label(row, field) for row in rows})
+    found = sorted({class_of(row, field) for row in read_rows(dataset, "train", state=state)})
+    for row in read_rows(dataset, "test", state=state):
+        class_of(row, field)  # without which nothing could be said of what is trained
     if len(found) < 2:
         raise PeError(
             Kind.DATA,
@@ -164,7 +165,7 @@ def _texts(
     field, number = h.label, {name: index for index, name in enumerate(labels)}
 
     def encode(row: SealedRow) -> Text:
-        label = _label(row, field)
+        label = class_of(row, field)
         if label not in number:
             message = f"a held-out row has the label {label!r}, which no training row has"
             raise PeError(Kind.DATA, message, where=f"labels.{field}", hint=suggest(label, number))
@@ -208,7 +209,7 @@ def _class_weights(spec: Manifest, train: Sequence[SealedRow], labels: list[str]
     if asked is None or field is None:
         return None
     if asked == "balanced":
-        counted = Counter(_label(row, field) for row in train)
+        counted = Counter(class_of(row, field) for row in train)
         return {name: len(train) / (len(labels) * counted[name]) for name in labels}
     for name in asked:
         if name not in labels:
@@ -217,8 +218,8 @@ def _class_weights(spec: Manifest, train: Sequence[SealedRow], labels: list[str]
     return {name: asked.get(name, 1.0) for name in labels}
 
 
-def _label(row: SealedRow, field: str) -> str:
-    """A name, or a grade such as 2 by its digits."""
+def class_of(row: SealedRow, field: str) -> str:
+    """What a row is labelled: a name, or a grade such as 2 by its digits. Raises data where it has no such label."""
     value = row.labels.get(field)
     if not _names_a_class(value):
         hint = suggest(field, [name for name, found in row.labels.items() if _names_a_class(found)])

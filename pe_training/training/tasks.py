@@ -46,15 +46,16 @@ class Task(lightning.LightningModule):
         """Loss in nats summed over the targets of a batch, and their number (their weight, where targets are weighted)."""
         raise AssertionError("each task defines its loss")
 
-    def minimised(self, batch: Batch) -> torch.Tensor:
-        """What training makes smaller, in nats summed over a batch: the loss, unless a task learns something beside it."""
-        return self.summed_loss(batch)[0]
+    def minimised(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """What training makes smaller, in nats summed over a batch, and the loss that it tells: the same, but for what is learnt beside."""
+        summed, _ = self.summed_loss(batch)
+        return summed, summed
 
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Share of the step's mean loss that this micro-batch brings."""
-        share = self.minimised(batch) / batch["step_targets"]
-        self._step_loss += float(share.detach())
-        return share * (self._accumulation * self._spec.compute.ranks)  # Lightning divides by both again
+        minimised, told = self.minimised(batch)
+        self._step_loss += float(told.detach() / batch["step_targets"])
+        return minimised / batch["step_targets"] * (self._accumulation * self._spec.compute.ranks)  # Lightning divides by both again
 
     def take_step_loss(self) -> float:
         """Mean loss in nats per target over the micro-batches since the last call, of all ranks together."""
@@ -159,14 +160,15 @@ class TextClassification(Task):
         generator = torch.Generator().manual_seed(self._spec.seed)
         self.auxiliary = torch.nn.ModuleList(_fresh_head(model, classes, generator) for classes in auxiliary)
 
-    def minimised(self, batch: Batch) -> torch.Tensor:
-        """The loss, and that of each further label over the texts that have it."""
+    def minimised(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """The loss with that of each further label over the texts that have it, and the loss alone."""
         found = self._read(batch)
-        summed, _ = _label_loss(found.logits.float(), batch)
+        own, _ = _label_loss(found.logits.float(), batch)
+        summed = own
         for head, labels in zip(self.auxiliary, batch["auxiliary"].unbind(dim=1) if self.auxiliary else (), strict=True):
             logits = head(found.hidden_states[0]).float()
             summed = summed + functional.cross_entropy(logits, labels, reduction="sum", ignore_index=IGNORED)
-        return summed
+        return summed, own
 
     def summed_loss(self, batch: Batch) -> tuple[torch.Tensor, float]:
         """See :meth:`Task.summed_loss`; one target a text, which weighs what its class does."""

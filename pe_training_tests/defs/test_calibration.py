@@ -55,7 +55,7 @@ def test_the_asset_keeps_each_calibration_as_a_record_and_checks_every_judge(sta
 def test_the_asset_shows_the_latest_calibration_of_every_trained_judge_and_warns_of_a_lapse(state: State) -> None:
     before, _ = materialised()
     older, newer, good = calibration("judge-a", 0.7), calibration("judge-a", 0.45), calibration("judge-b", 0.72)
-    others = calibration("llm some-model", 0.3, checkpoint=None), calibration("llm-vast", 0.8, checkpoint=None)
+    others = calibration("llm some-model", 0.3, checkpoint=None), calibration("llm vast as vast-2", 0.8, checkpoint=None)
     for found in (older, newer, good, *others, calibration("lexical-v1", 0.2, checkpoint=None)):
         state.registry.put(found)
     made, checks = materialised()
@@ -104,6 +104,6 @@ def test_what_is_looked_up_does_not_grow_with_what_was_judged(state: State) -> N
     finally:
         sa.event.remove(sa.Engine, "before_cursor_execute", note)
     with state.registry.reading() as connection:
-        (listing,) = [statement for statement in asked if "RECURSIVE" in statement]
-        plan = [str(row[-1]) for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {listing}", ("jc", "jc", 50, 0))]
-    assert any("records_by_label (kind=? AND label>?)" in step for step in plan), plan
+        (listing,) = [statement for statement in asked if "ORDER BY records.seq DESC" in statement]
+        plan = [str(row[-1]) for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {listing}", ("jc", 200, 0))]
+    assert any("records_by_kind (kind=?)" in step for step in plan), plan

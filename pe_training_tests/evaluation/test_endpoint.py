@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from pe_training.core.errors import Kind, PeError
-from pe_training.evaluation.endpoint import Completion, Patience, Served, _asked_to_wait, open_endpoint
+from pe_training.evaluation.endpoint import Completion, Patience, _asked_to_wait, open_endpoint
 from pe_training.evaluation.llm_judge import DECODING, shown
 from pe_training.settings import Settings
 from pe_training_tests.llm_server import KEY, Fault, LlmServer, llm_server
@@ -25,7 +25,7 @@ BODY: dict[str, Any] = {
     "messages": [{"role": "system", "content": 'Its keys are "exploration"; each'}, {"role": "user", "content": shown(SAID)}],
     **DECODING,
 }
-GOOD = Completion(text='{"exploration": 0}', by=Served(model="judge-1", fingerprint="fp_1"))
+GOOD = ('{"exploration": 0}', "judge-1", "fp_1")
 
 
 @pytest.fixture
@@ -39,6 +39,11 @@ def ask(settings: Settings, patience: Patience = PATIENCE) -> Completion:
         return endpoint.complete(BODY)
 
 
+def told(found: Completion) -> tuple[str, str, str | None]:
+    """What was said and by whom, wherever that is."""
+    return found.text, found.by.model, found.by.fingerprint
+
+
 def refusal(settings: Settings, patience: Patience = PATIENCE) -> PeError:
     with pytest.raises(PeError) as caught:
         ask(settings, patience)
@@ -48,7 +53,7 @@ def refusal(settings: Settings, patience: Patience = PATIENCE) -> PeError:
 
 
 def test_an_answer_comes_with_who_gave_it(server: LlmServer) -> None:
-    assert ask(server.settings()) == GOOD
+    assert told(ask(server.settings())) == GOOD
     assert server.heard == [BODY]
 
 
@@ -60,7 +65,7 @@ def test_an_answer_comes_with_who_gave_it(server: LlmServer) -> None:
 ])  # fmt: skip
 def test_what_may_be_well_in_a_moment_is_tried_again(server: LlmServer, faults: list[Fault]) -> None:
     server.faults.extend(faults)
-    assert ask(server.settings()) == GOOD
+    assert told(ask(server.settings())) == GOOD
     assert len(server.heard) == 3
     server.faults.extend([*faults, faults[0]])
     found = refusal(server.settings())
@@ -71,7 +76,7 @@ def test_what_may_be_well_in_a_moment_is_tried_again(server: LlmServer, faults: 
 
 def test_a_server_that_asks_for_time_is_given_it_and_one_that_asks_for_too_much_is_not_waited_for(server: LlmServer) -> None:
     server.faults.append(Fault(status=429, headers={"Retry-After": "0.3"}))
-    assert ask(server.settings()) == GOOD
+    assert told(ask(server.settings())) == GOOD
     assert server.at[1] - server.at[0] >= 0.3
     server.always = Fault(status=429, headers={"Retry-After": "3600"})
     assert refusal(server.settings()).message == "the endpoint answers 429"
@@ -128,5 +133,6 @@ def test_nothing_of_it_is_logged_and_settings_do_not_show_it(server: LlmServer, 
 def test_the_time_to_wait_is_a_number_or_a_date() -> None:
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
     assert 25 < (_asked_to_wait(later) or 0) <= 30
+    far = "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"
     past = format_datetime(datetime.now(UTC) - timedelta(seconds=30), usegmt=True)
-    assert [_asked_to_wait(given) for given in ("2", "-1", past, "soon", "", None)] == [2.0, 0.0, 0.0, None, None, None]
+    assert [_asked_to_wait(given) for given in ("2", "-1", past, "soon", "", None, far)] == [2.0, 0.0, 0.0, None, None, None, None]

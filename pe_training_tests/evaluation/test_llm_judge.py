@@ -200,11 +200,29 @@ def test_another_model_behind_the_name_is_noticed_and_is_asked_everything_anew(s
     with llm_judges(ASKED, state=state, patience=PATIENCE) as (judge,):
         assert judge.name == "llm judge as judge-2 fp_1"
     server.served, server.fingerprint = "judge-1", "fp_1"  # and back: what it said then is there
-    with pytest.raises(PeError):
+    with pytest.raises(PeError) as caught:
         grade(state, [Exchange(reply="Yet another.")])
+    assert caught.value.kind is Kind.INPUT  # which is not tried again: two that take turns would be paid for for ever
+    assert caught.value.message.endswith("one does not speak for the other, as before")
     server.heard.clear()
     assert grade(state) == [by_rule(reply) for reply in SAID]
     assert server.heard == []
+
+
+def test_the_same_name_at_another_address_is_another_judge(server: LlmServer, state: State) -> None:
+    first, graded = calibrated(state), grade(state)
+    with llm_server() as other:
+        other.say = lambda body: ALL_TWO
+        moved = State(other.settings(home=state.settings.home))
+        assert grade(moved) == graded  # kept: nobody was asked
+        with pytest.raises(PeError) as caught:
+            grade(moved, [Exchange(reply="Something new.")])
+        assert "is now served as judge-1 fp_1 at another address" in caught.value.message
+        assert grade(moved, [Exchange(reply="Something new.")]) == [dict.fromkeys(MECHANISMS, 2)]
+        again = calibrated(moved)
+    assert again.judge_digest != first.judge_digest
+    assert all(one.lapse for one in again.agreements)
+    assert other.url not in again.to_json()
 
 
 def test_two_models_in_turns_behind_one_name_are_told_apart(server: LlmServer, state: State) -> None:

@@ -115,6 +115,9 @@ def test_variations_of_a_prompt_name_their_cluster_or_the_example_that_they_vary
     write(tmp_path, CRISIS, CRISIS | {"id": "c2", "cluster": "c1"}, CRISIS | {"id": "c3", "cluster": "talk"}, CRISIS | {"id": "c4"})
     asked = [example for example in load_suite(tmp_path, "mine").examples if isinstance(example, CrisisExample)]
     assert clusters_of(asked) == ["c1", "c1", "talk", "c4"]
+    for own, others, first in ((("c1", "d1", "d2"), (None, "d2", "c1"), "c1"), (("a", "b", "x"), ("b", "a", "b"), "a")):
+        chained = [one.model_copy(update={"id": mine, "cluster": of}) for one, mine, of in zip(asked, own, others, strict=False)]
+        assert clusters_of(chained) == [first] * 3  # a variation of a variation; two that name each other
     scenario = {"id": "s1", "dimension": "age", "text": "I am {group}.", "groups": {"a": "old", "b": "young"}} | {
         "crisis_type": "none", "crisis_level": "none", "cluster": "x"
     }  # fmt: skip

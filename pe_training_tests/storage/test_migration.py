@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 
+from pe_training.evaluation.record import _role
 from pe_training.storage import database
 from pe_training.storage.registry import Registry
 from pe_training.storage.tables import SCHEMA_VERSION, edges, records, releases
@@ -42,6 +43,21 @@ def old_registry(url: str, schema: str, *things: Thing) -> None:
             named = dict(zip(("seq", "digest", "name", "version", "outcome", "dataset_id"), row, strict=True))
             connection.execute(sa.insert(releases).values(**named, report_digest="r", at="2026"))
     engine.dispose()
+
+
+def test_links_with_names_too_long_for_other_databases_are_renamed(tmp_path: Path) -> None:
+    url, calibration = f"sqlite:///{tmp_path}/r.sqlite", "jc_0123456789abcdef"
+    old_registry(url, "0004")
+    engine = sa.create_engine(url)
+    roles = ("calibration of lexical-v3", "calibration of judge-explorations ck_0123456789", "checkpoint")
+    with engine.begin() as connection:
+        for role in roles:
+            connection.execute(sa.insert(edges).values(child="ev_1", role=role, parent=calibration))
+    engine.dispose()
+    registry = Registry(url, lock=tmp_path / "lock")
+    assert set(registry.parents("ev_1")) == {roles[0], "calibration jc_0123456789", roles[2]}
+    assert _role("judge-explorations ck_0123456789", calibration) == "calibration jc_0123456789"
+    registry.close()
 
 
 @pytest.mark.parametrize("schema", ["0001", "0002", "0003"])

@@ -25,15 +25,6 @@ def test_a_record_is_found_by_id_beginning_answer_label_and_kind(registry: Regis
     assert registry.body(thing.id) == thing.to_json()
 
 
-def test_labels_of_a_kind_are_named_once_in_order_one_page(registry: Registry) -> None:
-    assert registry.labels("ck") == []
-    for number in range(7):
-        registry.put(Thing(number=number))
-    assert registry.labels("ck") == ["even", "odd"]
-    assert registry.labels("ck", limit=1) == ["even"]
-    assert registry.labels("ds") == []
-
-
 def test_what_is_not_there_is_none_or_named(registry: Registry) -> None:
     missing = Thing(number=1).id
     assert registry.find(missing, Thing) is registry.answer("q", Thing) is registry.latest(Thing, label="odd") is None

@@ -35,9 +35,3 @@ def test_of_two_answers_given_at_once_the_second_is_a_conflict(postgres: Postgre
     assert isinstance(error, PeError)
     assert error.kind == Kind.CONFLICT
     assert registry.answer("which?", Thing) == one
-
-
-def test_labels_are_named_once_in_order(registry: Registry) -> None:
-    for number in range(5):
-        registry.put(Thing(number=number))
-    assert registry.labels("ck") == ["even", "odd"]

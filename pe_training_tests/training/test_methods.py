@@ -126,12 +126,13 @@ def test_further_labels_are_learnt_beside_the_first_by_heads_that_are_no_part_of
         functional.cross_entropy(task.auxiliary[which](found.hidden_states[0][row : row + 1]), torch.tensor([further[row][which]]))
         for row, which in ((0, 0), (1, 0), (1, 1), (2, 1))
     )
-    torch.testing.assert_close(task.minimised(batch), own + beside)
+    torch.testing.assert_close(task.minimised(batch), (own + beside, own))
     assert task.summed_loss(batch) == (own, 3)  # held-out loss is of the label that the model is for
-    task.minimised(batch).backward()
+    task.minimised(batch)[0].backward()
     assert all(head.weight.grad is not None and head.weight.grad.any() for head in task.auxiliary)
     assert {name for name in trained_tensors(task.model) if "auxiliary" in name} == set()
-    torch.testing.assert_close(task.minimised(collate_texts(texts, labels, auxiliary=[(IGNORED, IGNORED)] * 3, pad_id=0)), own)
+    unlabelled = collate_texts(texts, labels, auxiliary=[(IGNORED, IGNORED)] * 3, pad_id=0)
+    torch.testing.assert_close(task.minimised(unlabelled), (own, own))
 
 
 def test_a_further_label_that_teaches_nothing_is_refused(tmp_path: Path) -> None:

@@ -137,6 +137,8 @@ class Source(Growing):
             raise ValueError("classes is for the format labelled_text")
         if self.format != "labelled_text" and any(file.label for file in self.files):
             raise ValueError("files.label is for the format labelled_text")
+        if self.repeats == "drop" and any(file.label for file in self.files):
+            raise ValueError("files.label goes with repeats: join or keep; drop would drop what the other files say of a text")
         if self.repeats == "join" and self.format != "labelled_text":
             raise ValueError("repeats: join is for the format labelled_text; elsewhere repeats can be dropped")
         if self.trailing_client_turns == "drop" and self.format in ("labelled_text", "preference"):

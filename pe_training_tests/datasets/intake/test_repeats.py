@@ -85,10 +85,26 @@ def test_files_that_label_the_same_texts_become_rows_with_the_labels_of_all(tmp_
     assert steps["notes/warm.jsonl#3"] == ["convert: labelled_text", "labels joined from notes/asks.jsonl#2"]
 
 
+def test_a_label_is_that_of_the_split_which_is_guarded_most_and_turns_are_not_mixed_up(tmp_path: Path) -> None:
+    rows = of_two_files(
+        tmp_path,
+        [
+            turn("I see.", 0, "train") | {"context": "Why?"},
+            turn("Why?", 2, "train") | {"context": "I see."},
+            turn("I see.", 1, "test") | {"context": "Why?"},
+        ],
+        [turn("I see.", 1, "train") | {"context": "Why?"}],
+        incomplete=1,  # the same words by others
+    )
+    assert [(row["split"], row["labels"]) for row in rows] == [("test", {"warmth": 1, "question": 1})]
+
+
 def test_joining_and_labels_by_file_are_for_labelled_texts() -> None:
     with pytest.raises(ValidationError, match="repeats: join is for the format labelled_text"):
         source_of("chat", repeats="join")
     with pytest.raises(ValidationError, match=r"files\.label is for the format labelled_text"):
         source_of("chat", files=[{"path": "a.jsonl", "label": "warmth"}])
+    with pytest.raises(ValidationError, match=r"files\.label goes with repeats: join or keep"):
+        source_of("labelled_text", files=[{"path": "a.jsonl", "label": "warmth"}], repeats="drop")
     plain = source_of("labelled_text").content()
     assert "label" not in plain["files"][0]  # a declaration written before is what it was
