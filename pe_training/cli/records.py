@@ -1,4 +1,4 @@
-"""`pe ls`, `show`, `trace`, `verify`: any record, whatever its kind."""
+"""`pe ls`, `show`, `verify`: any record, whatever its kind."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pe_training.cli.lineage import At, seen_at
 from pe_training.cli.output import Answer, AsJson, Verbs, answers
 from pe_training.cli.state import open_state
 from pe_training.core.ids import kind_of
@@ -21,6 +22,7 @@ def ls(
     name: Annotated[str | None, typer.Option(help="Only this dataset or model line.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Rows a page.")] = 50,
     before: Annotated[int | None, typer.Option(help="The `seq` of the last row you saw: the page below it.")] = None,
+    at: At = None,
     as_json: AsJson = False,
 ) -> Answer:
     """List records of a kind, newest first."""
@@ -28,8 +30,10 @@ def ls(
     from pe_training.views.lists import records_table
 
     state = open_state()
-    rows = state.registry.rows(kind, label=name, before=before, limit=limit)
-    tainted = tainted_by(state, [row.id for row in rows])
+    seen = seen_at(state, at)
+    newest = before if seen is None else min(seen.seq + 1, seen.seq + 1 if before is None else before)
+    rows = state.registry.rows(kind, label=name, before=newest, limit=limit)
+    tainted = tainted_by(state, [row.id for row in rows], at=seen.at if seen else None)
     data = {
         "records": [vars(row) | {"recalls": tainted.get(row.id, ())} for row in rows],
         "next_before": rows[-1].seq if len(rows) == limit else None,
@@ -71,21 +75,6 @@ def show(identifier: Id, as_json: AsJson = False) -> Answer:
 
 
 @answers
-def trace(
-    identifier: Id,
-    down: Annotated[bool, typer.Option("--down/--up", help="What was made from it, or what it was made from.")] = False,
-    as_json: AsJson = False,
-) -> Answer:
-    """Walk the lineage of a record."""
-    from pe_training.lineage.trace import trace_down, trace_up
-    from pe_training.views.console import lineage_tree
-
-    state = open_state()
-    tree = (trace_down if down else trace_up)(state, state.registry.resolve(identifier))
-    return Answer(data=asdict(tree), show=lambda: [lineage_tree(tree)])
-
-
-@answers
 def verify(
     identifier: Annotated[str | None, typer.Argument(metavar="[ID]", help="A record; without one, everything.")] = None,
     as_json: AsJson = False,
@@ -100,4 +89,4 @@ def verify(
     return Answer(data=asdict(result) | {"ok": result.ok}, show=lambda: [verification_view(result)], yes=result.ok)
 
 
-VERBS: Verbs = {"ls": ls, "show": show, "trace": trace, "verify": verify}
+VERBS: Verbs = {"ls": ls, "show": show, "verify": verify}

@@ -21,7 +21,7 @@ from pe_training.lineage.substitutes import TaintedStage, tainted_stages_in
 from pe_training.storage import tables as t
 from pe_training.storage.registry import PAGE_ROWS
 from pe_training.storage.state import State
-from pe_training.storage.taints import Recall, downstream_query, lock_lineage_in, spread_in, taints_in
+from pe_training.storage.taints import Recall, downstream_query, lock_lineage_in, spread_in, tainted_in, taints_in
 
 _PATIENCE = 5
 
@@ -105,15 +105,10 @@ def taints_of(state: State, identifier: str) -> tuple[Recall, ...]:
         return taints_in(connection, identifier)
 
 
-def tainted_by(state: State, identifiers: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """Of these records the tainted ones, with the ``seq`` of the recalls that hold and taint them."""
-    t_, r = t.taints.c, t.recalls.c
-    query = sa.select(t_.record_id, t_.recall_seq).where(t_.record_id.in_(list(identifiers)), r.seq == t_.recall_seq, r.lifted_at.is_(None))
-    found: dict[str, tuple[int, ...]] = {}
+def tainted_by(state: State, identifiers: Iterable[str], *, at: str | None = None) -> dict[str, tuple[int, ...]]:
+    """Of these records the tainted ones, now or ``at`` a moment, with the ``seq`` of the recalls that taint them."""
     with state.registry.reading() as connection:
-        for row in connection.execute(query.order_by(t_.recall_seq)):
-            found[row.record_id] = (*found.get(row.record_id, ()), row.recall_seq)
-    return found
+        return tainted_in(connection, identifiers, at=at)
 
 
 def recalls(state: State, *, before: int | None = None, limit: int = PAGE_ROWS) -> tuple[Recall, ...]:

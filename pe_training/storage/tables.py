@@ -23,6 +23,7 @@ records = Table(
     UniqueConstraint("kind", "key", name="one_answer_per_question"),
     Index("records_by_kind", "kind", "seq"),
     Index("records_by_label", "kind", "label", "seq"),
+    Index("records_by_time", "created_at", "seq"),  # which record was the newest at a moment
     sqlite_autoincrement=True,
 )  # fmt: skip
 

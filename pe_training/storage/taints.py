@@ -68,6 +68,30 @@ def taints_in(connection: sa.Connection, *identifiers: str) -> tuple[Recall, ...
     return tuple(Recall(**row._mapping) for row in connection.execute(taints_query(identifiers)))
 
 
+def _tainted(*, lifted: Any) -> sa.Select[Any]:
+    named, held = t.taints.c, t.recalls.c
+    query = sa.select(named.record_id, named.recall_seq).where(named.record_id.in_(sa.bindparam("ids", expanding=True)))
+    return query.where(held.seq == named.recall_seq, lifted).order_by(named.recall_seq)
+
+
+def _held_then() -> sa.ColumnElement[bool]:
+    held, at = t.recalls.c, sa.bindparam("at", type_=sa.String)
+    return sa.and_(held.at <= at, sa.or_(held.lifted_at.is_(None), held.lifted_at > at))
+
+
+# Made once: to build a query takes longer than to answer it.
+TAINTED_NOW, TAINTED_THEN = _tainted(lifted=t.recalls.c.lifted_at.is_(None)), _tainted(lifted=_held_then())
+
+
+def tainted_in(connection: sa.Connection, identifiers: Iterable[str], *, at: str | None = None) -> dict[str, tuple[int, ...]]:
+    """Of these records those that a recall taints that holds, or held at a moment, with the ``seq`` of the recalls."""
+    asked = {"ids": list(identifiers)}
+    found: dict[str, tuple[int, ...]] = {}
+    for row in connection.execute(TAINTED_NOW, asked) if at is None else connection.execute(TAINTED_THEN, asked | {"at": at}):
+        found[row.record_id] = (*found.get(row.record_id, ()), row.recall_seq)
+    return found
+
+
 def holding_in(connection: sa.Connection) -> tuple[Recall, ...]:
     """All recalls that hold."""
     query = sa.select(t.recalls).where(t.recalls.c.lifted_at.is_(None)).order_by(t.recalls.c.seq)

@@ -102,7 +102,7 @@ def calibration_view(found: JudgeCalibration) -> RenderableType:
     return Group(made, BLANK, facts(about | {"consistency": same}))
 
 
-def lineage_tree(tree: Tree) -> RenderableType:
+def lineage_tree(tree: Tree, heading: str = "where it comes from") -> RenderableType:
     """A lineage tree with short ids; what was shown already is named but not unfolded again."""
     shown: set[str] = set()
 
@@ -115,7 +115,7 @@ def lineage_tree(tree: Tree) -> RenderableType:
                 grow(child, twig)
         return branch
 
-    return under("where it comes from", grow(tree, RichTree(_node(tree), guide_style="dim")))
+    return under(heading, grow(tree, RichTree(_node(tree), guide_style="dim")))
 
 
 def validation_table(report: ValidationReport) -> RenderableType:
@@ -205,7 +205,13 @@ def _node(tree: Tree) -> Text:
     if tree.recoveries:
         counted = Counter(kind.replace("_", " ") for kind in tree.recoveries)
         node.append(f"  (went on after {', '.join(f'{kind} x {count}' for kind, count in counted.items())}: see pe show)", "bold")
+    if tree.verdict:
+        node.append(f"  {MARKS.get(tree.verdict, '?')} {tree.verdict}", STYLES.get(tree.verdict, ""))
+    if tree.stages:
+        node.append_text(plain(f"  (holds {', '.join(tree.stages)})", "bold"))
     node.append_text(taint(tree.recalls))
+    if tree.hidden:
+        return node.append(f"  (not shown: {words.left_out(tree.hidden, uncounted=tree.uncounted)})", "dim")
     return node.append("  (there is more)", "dim") if tree.truncated else node
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from pe_training.core.ids import KINDS
 from pe_training.evaluation.build import NOT_RELIED_ON
 from pe_training.evaluation.record import Metric, PairedTest, SuiteUse
 from pe_training.manifests.plan import Plan
@@ -159,6 +160,13 @@ def sense(metric: Metric) -> str:
 def paired_test(test: PairedTest) -> str:
     """What a paired test found, corrected for its family: ``p 0.06, 1 after Holm over 21 tests``."""
     return f"p {test.p_value:.2g}, {test.adjusted_p:.2g} after correction over {numbers.count(test.family, 'test')}"
+
+
+def left_out(counts: Mapping[str, int], *, uncounted: bool) -> str:
+    """Records that are not shown, by kind: ``38 training runs and 2 manifests``. ``uncounted``: nobody counted to the end."""
+    parts = [numbers.count(count, KINDS.get(kind, kind)) for kind, count in counts.items()]
+    said = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
+    return f"{said}, and even more" if uncounted else said
 
 
 def worst_first(outcomes: tuple[Outcome, ...]) -> list[Outcome]:
