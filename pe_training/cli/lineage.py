@@ -16,20 +16,25 @@ if TYPE_CHECKING:
     from pe_training.lineage.horizon import Horizon
     from pe_training.storage.state import State
 
+PAGE_CHILDREN = 12  # of one record that a page draws; the others are counted
 FORMATS = ("tree", "json", "mermaid")
 At = Annotated[str | None, typer.Option("--at", metavar="TIME", help="As the registry was: a time (UTC), a day, or a record's `seq`.")]
 
 
 @answers
 def trace(
-    identifier: Annotated[str, typer.Argument(metavar="ID", help="An id or its beginning, e.g. ck_3fa9c2.")],
+    identifier: Annotated[
+        str, typer.Argument(metavar="ID[#ROW]", help="An id or its beginning, e.g. ck_3fa9c2; with the digest of a row, only that row.")
+    ],
     down: Annotated[bool, typer.Option("--down/--up", help="What was made from it, or what it was made from.")] = False,
     how: Annotated[str, typer.Option("--format", metavar="FORMAT", help="tree, json or mermaid")] = "tree",
     at: At = None,
     page: Annotated[Path | None, typer.Option(metavar="FILE", help="Write both directions as one HTML page with a graph instead.")] = None,
+    rows: Annotated[bool, typer.Option("--rows", help="Of a checkpoint: which rows of which shards it saw, counted.")] = False,
+    rows_to: Annotated[Path | None, typer.Option(metavar="FILE", help="Write those rows too, one JSON object a line.")] = None,
     as_json: AsJson = False,
 ) -> Answer:
-    """Walk the lineage of a record."""
+    """Walk the lineage of a record, down to the rows that a checkpoint saw."""
     import json
 
     from pe_training.core.config import suggest
@@ -40,7 +45,12 @@ def trace(
     if how not in FORMATS:
         raise PeError(Kind.INPUT, f"unknown format {how!r}", where="--format", hint=suggest(how, FORMATS))
     state = open_state()
-    whole, seen = state.registry.resolve(identifier), seen_at(state, at)
+    name, _, row = identifier.partition("#")
+    whole, seen = state.registry.resolve(name), seen_at(state, at)
+    if row:
+        return _row(whole, row, state=state)
+    if rows or rows_to:
+        return _rows(whole, rows_to, state=state)
     if page is not None:
         return _page(whole, page, seen=seen, state=state)
     tree = (trace_down if down else trace_up)(state, whole, seen=seen)
@@ -64,7 +74,46 @@ def _page(identifier: str, path: Path, *, seen: Horizon | None, state: State) ->
     return Answer(data={"id": identifier, "page": str(path)}, show=lambda: [str(path)])
 
 
-PAGE_CHILDREN = 12  # of one record that a page draws; the others are counted
+def _rows(identifier: str, path: Path | None, *, state: State) -> Answer:
+    import json
+
+    from pe_training.lineage.rows import rows_seen
+    from pe_training.storage.durable import write_durably
+    from pe_training.views.rows_seen import seen_view
+
+    found = rows_seen(_checkpoint(identifier), state=state)
+    if path is not None:
+        lines = "".join(json.dumps(asdict(row)) + "\n" for row in found.rows).encode()
+        write_durably(path, lambda file: file.write(lines))
+    data = {name: value for name, value in asdict(found).items() if name != "rows"}
+    return Answer(data=data | {"seen": len(found.rows)}, show=lambda: [seen_view(found)])
+
+
+def _row(identifier: str, text: str, *, state: State) -> Answer:
+    from pe_training.core.ids import kind_of
+    from pe_training.lineage.impact import impact_of
+    from pe_training.lineage.rows import find_row, rows_seen
+    from pe_training.views.rows_seen import row_view
+
+    times = None
+    if kind_of(identifier) == "ds":
+        place = find_row(identifier, text, state=state)
+    else:
+        seen = rows_seen(_checkpoint(identifier), state=state)
+        place = find_row(seen.dataset_id, text, state=state)
+        times = next((row.times for row in seen.rows if row.row_digest == place.row_digest), 0)
+    found = impact_of(state, place.row_digest)
+    data = asdict(place) | {"times": times, "impact": asdict(found)}
+    return Answer(data=data, show=lambda: [row_view(place, found, times=times)])
+
+
+def _checkpoint(identifier: str) -> str:
+    from pe_training.core.ids import KINDS, kind_of, short
+
+    if kind_of(identifier) != "ck":
+        message = f"{short(identifier)} is a {KINDS[kind_of(identifier)]}: only a checkpoint saw rows"
+        raise PeError(Kind.INPUT, message, hint="`pe trace ID --down` finds its checkpoints; `ds_...#ROW` finds a row of a version")
+    return identifier
 
 
 @answers

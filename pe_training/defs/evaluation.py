@@ -6,6 +6,7 @@ import dagster as dg
 
 from pe_training.core.ids import digest_json
 from pe_training.defs.manifests import training_partitions
+from pe_training.defs.provenance import used
 from pe_training.defs.resources import Compute, Store
 from pe_training.defs.training import checkpoint
 from pe_training.evaluation.calibration import calibrations, further_calibrations
@@ -70,4 +71,5 @@ def evaluation_report(context: dg.AssetExecutionContext, store: Store, compute: 
     return dg.MaterializeResult(
         data_version=dg.DataVersion(report.id),
         metadata={"summary": dg.MetadataValue.md(report_markdown(report)), "id": report.id, **headline},
+        tags=used(checkpoint=report.checkpoint_id),
     )

@@ -8,6 +8,7 @@ from pe_training.core.errors import PeError
 from pe_training.datasets.catalog import partition_key
 from pe_training.datasets.inbox import waiting_release
 from pe_training.defs.datasets import accept_dataset, dataset_partitions, dataset_version
+from pe_training.defs.provenance import used
 from pe_training.defs.resources import Store
 from pe_training.manifests.plan import make_plan
 from pe_training.manifests.record import ResolvedManifest
@@ -44,7 +45,7 @@ def training_plan(context: dg.AssetExecutionContext, store: Store) -> dg.Materia
             "policy": policy.name,
             **({"cost_usd_high": round(plan.cost_usd.high, 4)} if plan.cost_usd else {}),
         },
-        tags={"dagster/input_data_version/dataset_version": manifest.spec.dataset.version},
+        tags=used(dataset_version=manifest.spec.dataset.version),
     )
 
 

@@ -6,6 +6,7 @@ import dagster as dg
 
 from pe_training.defs.evaluation import evaluation_report
 from pe_training.defs.manifests import training_partitions
+from pe_training.defs.provenance import used
 from pe_training.defs.resources import Store
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.promotion.chain import chain_of, decide_manifest
@@ -37,6 +38,7 @@ def promotion_decision(context: dg.AssetExecutionContext, store: Store) -> dg.Ma
             "page": dg.MetadataValue.path(page),
             "id": decision.id,
         },
+        tags=used(evaluation_report=decision.report_id),
     )
 
 
@@ -80,9 +82,12 @@ def model_stages(context: dg.AssetExecutionContext, store: Store) -> dg.Material
     """Where each model line stands after this decision."""
     state = store.open()
     manifest = state.registry.get(context.partition_key, ResolvedManifest)
-    apply_decision(decide_manifest(manifest, state=state), state=state)
+    decision = decide_manifest(manifest, state=state)
+    apply_decision(decision, state=state)
     pointers = current(state, line=manifest.spec.name)
-    return dg.MaterializeResult(metadata={"summary": dg.MetadataValue.md(stages_markdown(pointers))})
+    return dg.MaterializeResult(
+        metadata={"summary": dg.MetadataValue.md(stages_markdown(pointers))}, tags=used(promotion_decision=decision.id)
+    )
 
 
 decide = dg.define_asset_job("decide", selection=[promotion_decision, model_stages], description="Judge a report that has no decision yet.")

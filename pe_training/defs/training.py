@@ -5,6 +5,7 @@ from datetime import UTC
 import dagster as dg
 
 from pe_training.defs.manifests import training_partitions, training_plan
+from pe_training.defs.provenance import used
 from pe_training.defs.resources import Compute, Store
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.training.identity import plan_run
@@ -38,6 +39,7 @@ def checkpoint(context: dg.AssetExecutionContext, store: Store, compute: Compute
     return dg.MaterializeResult(
         data_version=dg.DataVersion(made.id),
         metadata={"summary": dg.MetadataValue.md(checkpoint_markdown(made)), "id": made.id, "val_loss": round(made.val_loss, 4)},
+        tags=used(training_plan=made.run_id),
         check_results=[
             dg.AssetCheckResult(
                 check_name=HELD_OUT,
@@ -86,6 +88,7 @@ def reproduction(context: dg.AssetExecutionContext, config: Again, store: Store,
             "determinism": named,
             "loss_apart": found.largest_loss_difference,
         },
+        tags=used(checkpoint=state.registry.the_answer(run_id, Checkpoint).id),
         check_results=[
             dg.AssetCheckResult(
                 check_name=SAME,
