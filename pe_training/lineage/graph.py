@@ -56,14 +56,14 @@ def _up() -> sa.Select[Any]:
     e = t.edges.c
     first = sa.select(e.child, e.role, e.parent).where(e.child == sa.bindparam("id")).cte("up", recursive=True)
     up = first.union(sa.select(e.child, e.role, e.parent).where(e.child == first.c.parent))
-    return sa.select(up.c.child, up.c.role, up.c.parent).limit(sa.bindparam("most"))
+    return sa.select(up.c.child, up.c.role, up.c.parent).limit(sa.bindparam("most", type_=sa.Integer))
 
 
 def _down() -> sa.Select[Any]:
     e = t.edges.c
     first = sa.select(e.child, e.role, e.parent).where(e.parent == sa.bindparam("id")).cte("down", recursive=True)
     down = first.union(sa.select(e.child, e.role, e.parent).where(e.parent == first.c.child))
-    return sa.select(down.c.child, down.c.role, down.c.parent).limit(sa.bindparam("most"))
+    return sa.select(down.c.child, down.c.role, down.c.parent).limit(sa.bindparam("most", type_=sa.Integer))
 
 
 def _listed() -> sa.Select[Any]:
@@ -80,7 +80,7 @@ def up_in(connection: sa.Connection, identifier: str, *, depth: int = MAX_DEPTH,
     """Links to all that a record was made from. Raises not_found."""
     rows = connection.execute(UP, {"id": identifier, "most": MOST_LINKS + 1}).all()
     links = _unique(rows) if len(rows) <= MOST_LINKS else _up_by_level(connection, identifier, depth)
-    return _with_records(connection, identifier, Links(found=links), seen)
+    return _with_records(connection, identifier, Links(found=links), seen, up=True)
 
 
 def down_in(
@@ -89,8 +89,8 @@ def down_in(
     """Links from all that was made of a record, at most ``limit`` a record. Raises not_found."""
     rows = connection.execute(DOWN, {"id": identifier, "most": MOST_LINKS + 1}).all()
     if len(rows) <= MOST_LINKS:
-        return _thinned(_with_records(connection, identifier, Links(found=_unique(rows)), seen), limit=limit)
-    return _with_records(connection, identifier, _down_by_level(connection, identifier, depth, limit, seen), seen)
+        return _thinned(_with_records(connection, identifier, Links(found=_unique(rows)), seen, up=False), limit=limit)
+    return _with_records(connection, identifier, _down_by_level(connection, identifier, depth, limit, seen), seen, up=False)
 
 
 def parents_query(child: str) -> sa.Select[tuple[str, str]]:
@@ -108,7 +108,7 @@ def _unique(rows: Sequence[sa.Row[Any]]) -> list[Link]:
     return [Link(child=child, role=role, parent=parent) for child, role, parent in sorted({tuple(row) for row in rows})]
 
 
-def _with_records(connection: sa.Connection, identifier: str, links: Links, seen: Horizon | None) -> Links:
+def _with_records(connection: sa.Connection, identifier: str, links: Links, seen: Horizon | None, *, up: bool) -> Links:
     """The links with what is listed of their ends. What came after the horizon is left out, with all that hangs on it."""
     ids = {identifier, *(end for link in links.found for end in (link.child, link.parent))}
     rows = connection.execute(LISTED, {"ids": sorted(ids)})
@@ -120,7 +120,9 @@ def _with_records(connection: sa.Connection, identifier: str, links: Links, seen
         assert seen is not None
         message = f"{short(identifier)} was made at {listed[identifier].made_at}, after {seen.at}"
         raise PeError(Kind.NOT_FOUND, message, where=identifier, hint="give a later --at, or leave it out")
-    links.found = [link for link in links.found if link.child not in later and link.parent not in later and link.child in listed]
+    above = [link.child if up else link.parent for link in links.found]  # nothing is told of what hangs on a record that is gone
+    shown = zip(above, links.found, strict=True)
+    links.found = [link for end, link in shown if link.child not in later and link.parent not in later and end in listed]
     links.records = {one: found for one, found in listed.items() if one not in later}
     return links
 
@@ -132,12 +134,16 @@ def _thinned(links: Links, *, limit: int) -> Links:
         below.setdefault(link.parent, []).append(link)
     for parent, found in below.items():
         if len(found) > limit:
-            newest = sorted(found, key=lambda link: (-links.records[link.child].seq, link.role))
+            newest = sorted(found, key=lambda link: (-_seq(links, link.child), link.role))
             kept = set(_in_turn(newest)[:limit])
             links.left_out[parent] = Counter(kind_of(link.child) for link in found if link not in kept)
             below[parent] = [link for link in found if link in kept]
     links.found = [link for found in below.values() for link in found]
     return links
+
+
+def _seq(links: Links, identifier: str) -> int:
+    return links.records[identifier].seq if identifier in links.records else 0
 
 
 def _in_turn(found: Sequence[Link]) -> list[Link]:

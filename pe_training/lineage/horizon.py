@@ -38,7 +38,7 @@ def horizon(state: State, text: str) -> Horizon:
             if found is None:
                 raise PeError(Kind.NOT_FOUND, f"no record has the seq {text}", hint="`pe ls KIND` shows the seq of each")
             return Horizon(seq=found.seq, at=found.created_at)
-        at = stamp(_moment(text))
+        at = _moment(text)
         return Horizon(seq=connection.execute(newest_query(at)).scalar() or 0, at=at)
 
 
@@ -48,11 +48,11 @@ def newest_query(at: str) -> sa.Select[Any]:
     return sa.select(r.seq).where(r.created_at <= at).order_by(r.created_at.desc(), r.seq.desc()).limit(1)
 
 
-def _moment(text: str) -> datetime:
+def _moment(text: str) -> str:
     try:
         found = datetime.fromisoformat(text.strip().upper())
         if len(text.strip()) == len("2026-01-31"):
             found = datetime.combine(found, time(23, 59, 59))
-        return found if found.tzinfo else found.replace(tzinfo=UTC)
+        return stamp(found if found.tzinfo else found.replace(tzinfo=UTC))
     except (ValueError, OverflowError):
         raise PeError(Kind.INPUT, f"{text!r} is no moment", where="--at", hint=_FORMS) from None
