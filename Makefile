@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE # container images like to set it: without byte
 
 .DEFAULT_GOAL := help
 BENCH ?= --rows 100000 --repeats 5
-.PHONY: help install demo test test-browser check up docs bench bench-datasets bench-training bench-evaluation constraints clean
+.PHONY: help install demo test test-browser check up docs bench bench-datasets bench-training bench-evaluation bench-registry constraints clean
 
 help: ## List what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | sort | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ bench-training: $(VENV)/.installed-dev ## Training steps, checkpoints and resume
 
 bench-evaluation: $(VENV)/.installed-dev ## Intervals beside a numpy bootstrap and fairlearn's, replies beside transformers' generate
 	$(BIN)/python -m pe_training_tests.benchmarks.evaluation
+
+bench-registry: $(VENV)/.installed-dev ## Trace, impact, as-of and lists in a registry of a million runs, and inserts beside MLflow where it is installed
+	$(BIN)/python -m pe_training_tests.benchmarks.registry
 
 docs: $(VENV)/.installed-dev ## Check that every command in the documentation works
 	$(BIN)/pytest pe_training_tests/test_documentation.py

@@ -17,6 +17,7 @@ from pe_training.storage.state import State
 
 LISTS = ("outcomes", "metrics")  # whose elements have titles or units
 NAMED_BY = (("rule",), ("suite", "name", "slice"), ("path",), ("judge", "label"), ("label",), ("name",), ("id",))  # first that fits
+NOTHING = (None, [], {})  # beside something that has parts: each of them was added or removed
 ESTIMATE = {"value", "low", "high", "method"}  # what every estimate and comparison has
 
 
@@ -58,7 +59,7 @@ def compare_records(state: State, before: str, after: str) -> RecordDiff:
 
 def _differences(before: Any, after: Any, way: tuple[str, ...] = ()) -> Iterator[Difference]:
     left, right = _parts(before), _parts(after)
-    left, right = ({} if not one and other else found for one, other, found in ((before, right, left), (after, left, right)))
+    left, right = ({} if one in NOTHING and other else found for one, other, found in ((before, right, left), (after, left, right)))
     if left is None or right is None:
         if before != after:
             yield Difference(field=way, before=before, after=after)

@@ -80,9 +80,9 @@ def _impact_in(
     page: list[tuple[int, str, str]] = []
     holding: list[Held] = []
     models: dict[str, str] = {}  # of the rows streamed last: looked up together, then forgotten
-    asked = {"ids": list(seeds), "most": seen.seq if seen else _ALL}
-    rows = connection.execute(BELOW, asked, execution_options={"yield_per": STREAMED_ROWS})
-    for some in rows.partitions(STREAMED_ROWS):
+    rows = connection.execute(BELOW, {"ids": list(seeds)}, execution_options={"yield_per": STREAMED_ROWS})
+    for part in rows.partitions(STREAMED_ROWS):
+        some = [row for row in part if seen is None or row.seq <= seen.seq]
         counts.update(row.kind for row in some)
         models = {row.id: row.label for row in some if row.kind == Checkpoint.kind}
         holding += held_in(connection, models, seen=seen)
@@ -103,15 +103,12 @@ def _impact_in(
     )  # fmt: skip
 
 
-_ALL = 2**53
-
-
 def _below() -> sa.Select[Any]:
-    """Records and all that was made from them, up to a ``seq``. No order: the rows are counted, and a page of them is sorted."""
-    r, most = t.records.c, sa.bindparam("most", type_=sa.BigInteger)
+    """Records and all that was made from them. No order and no limit by ``seq``: with either SQLite would walk along all records."""
+    r = t.records.c
     down = sa.select(r.id).where(r.id.in_(sa.bindparam("ids", expanding=True))).cte("down", recursive=True)
     down = down.union(sa.select(t.edges.c.child).where(t.edges.c.parent == down.c.id))
-    return sa.select(r.seq, r.id, r.kind, r.label).where(r.id == down.c.id, r.seq <= most)
+    return sa.select(r.seq, r.id, r.kind, r.label).where(r.id == down.c.id)
 
 
 BELOW = _below()  # made once: to build a query takes longer than to answer it
