@@ -45,7 +45,7 @@
     const act = !event.ctrlKey && !event.metaKey && !event.altKey && keys[event.key];
     if (act) { act(); event.preventDefault(); }
   });
-  svg.addEventListener("focusin", (event) => {
+  frame.addEventListener("focusin", (event) => { // not of the drawing: Chromium puts a drawing that listens for focus among the tab stops
     const box = event.target.closest("a.box");
     if (!box || !box.matches(":focus-visible")) return;
     const at = box.getBoundingClientRect(), all = frame.getBoundingClientRect();
