@@ -17,7 +17,7 @@ from pe_training.storage.state import State
 
 LISTS = ("outcomes", "metrics")  # whose elements have titles or units
 NAMED_BY = (("rule",), ("suite", "name", "slice"), ("path",), ("judge", "label"), ("label",), ("name",), ("id",))  # first that fits
-NOTHING = (None, [], {})  # beside something that has parts: each of them was added or removed
+NOTHING: tuple[Any, ...] = (None, [], {})  # beside something that has parts: each of them was added or removed
 ESTIMATE = {"value", "low", "high", "method"}  # what every estimate and comparison has
 
 
