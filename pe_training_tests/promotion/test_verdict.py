@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.evaluation.record import Comparison, Estimate, EvaluationReport, Metric
+from pe_training.promotion.findings import compare, outcome_of
 from pe_training.promotion.policy import Policy, Rule, load_policy
 from pe_training.promotion.record import Outcome, PromotionDecision
-from pe_training.promotion.verdict import compare, decide, evidence_digest, headline, judge, outcome_of, overall
+from pe_training.promotion.verdict import decide, evidence_digest, headline, judge, overall
 from pe_training.settings import SAMPLES
 from pe_training_tests.promotion import factory
 
