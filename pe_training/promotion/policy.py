@@ -22,7 +22,6 @@ from pe_training.manifests.schema import Name, SuiteName
 Stage = Literal["training", "staging", "production"]
 STAGES: tuple[Stage, ...] = ("training", "staging", "production")
 Task = Literal["causal_lm", "text_classification"]
-CALIBRATION = "calibration-"  # and the label: the id of what a policy asks of a judge
 REQUIREMENTS = ("tries", "licences", "phases", "families", "fresh-report", "fresh-calibration", "fresh-dataset")
 
 
@@ -118,6 +117,11 @@ class Calibrated(Frozen):
     min_kappa: float = Field(ge=-1, le=1)
     min_n: int = Field(ge=1, description="replies that people labelled")
 
+    @property
+    def id(self) -> str:
+        """What it is called in a decision."""
+        return f"calibration-{self.label.replace('_', '-')}"
+
 
 class Freshness(Frozen):
     """How old evidence may be, when it is judged and again when a stage is given away."""
@@ -158,12 +162,26 @@ class Policy(Frozen):
         if self.requires_stage != below:
             wanted = f"requires_stage: {below}" if below else "no requires_stage"
             raise ValueError(f"a policy for {self.stage} has {wanted}: stages are not skipped")
-        ids = [rule.id for rule in self.rules] + [f"{CALIBRATION}{asked.label.replace('_', '-')}" for asked in self.calibrations]
+        ids = [*(rule.id for rule in self.rules), *(asked.id for asked in self.calibrations)]
         if twice := sorted({name for name in ids if ids.count(name) > 1}):
             raise ValueError(f"rule ids are given twice: {', '.join(twice)}")
         if taken := sorted(set(ids) & set(REQUIREMENTS)):
             raise ValueError(f"rule ids stand for what a policy asks besides its rules: {', '.join(taken)}")
         return self
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of all that it asks, as they stand in a decision: of rules, of judges, of everything else."""
+        data = self.training_data
+        besides = {
+            "tries": self.tries is not None and self.tries.max is not None,
+            "licences": data is not None and data.licences is not None,
+            "phases": data is not None and data.phases is not None,
+            "families": data is not None and bool(data.excluded_families),
+            **{f"fresh-{kind}": True for kind in (self.freshness.limits if self.freshness else ())},
+        }
+        asked = [name for name in REQUIREMENTS if besides.get(name)]
+        return [*(rule.id for rule in self.rules), *(one.id for one in self.calibrations), *asked]
 
     @property
     def compares(self) -> bool:

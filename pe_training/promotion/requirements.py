@@ -13,7 +13,7 @@ from pe_training.evaluation.judges import rules
 from pe_training.evaluation.record import Agreement, JudgeCalibration, Metric
 from pe_training.promotion import sentences
 from pe_training.promotion.facts import Facts, Rows
-from pe_training.promotion.policy import CALIBRATION, Calibrated, Policy, Rule, TrainingData
+from pe_training.promotion.policy import Calibrated, Policy, Rule, TrainingData
 from pe_training.promotion.record import Finding, Outcome
 
 _OLD = {"report": "the report", "calibration": "calibrations of judges", "dataset": "the training data"}
@@ -156,7 +156,7 @@ def calibration_rules(policy: Policy) -> list[Rule]:
 def calibration_rule(asked: Calibrated) -> Rule:
     """The lower end of kappa, of whoever judged the label in the replies."""
     return Rule(
-        id=f"{CALIBRATION}{asked.label.replace('_', '-')}", title=f"Agreement with people on {asked.label.replace('_', ' ')}",
+        id=asked.id, title=f"Agreement with people on {asked.label.replace('_', ' ')}",
         suite="calibration", metric="kappa", slice=f"label={asked.label}", tasks=["causal_lm"], bound="at_least", threshold=asked.min_kappa,
         unit="score", min_n=asked.min_n,
     )  # fmt: skip

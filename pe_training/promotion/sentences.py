@@ -158,6 +158,13 @@ def _needs(rule: Rule, policy_name: str) -> str:
     return f"{needed} ({_TESTS[rule.test]} the incumbent)"
 
 
+def amount(number: float, rule: Rule) -> str:
+    """A number that stands in a policy or follows from one, with its unit: ``96.3 %``, ``-2 points``."""
+    scaled = _scaled(rule, number)
+    short_form = f"{scaled:.4g}"
+    return f"{short_form if float(short_form) not in (0, 100, -100) else f'{scaled:.10g}'}{_unit(rule)}"
+
+
 def _unit(rule: Rule) -> str:
     if rule.unit == "proportion":
         return " points" if rule.of == "difference" else " %"
