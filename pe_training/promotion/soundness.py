@@ -52,7 +52,7 @@ def doubts(
         if isinstance(known, Doubt):
             yield _at(known, steps)
             continue
-        found = [*_unanswerable(rule, known), *_pointless(rule, known), *_direction(rule, known)]
+        found = [*_unanswerable(rule, known), *_pointless(rule, known)] or [*_direction(rule, known)]
         yield from (_at(doubt, steps) for doubt in found)
         if not any(doubt.certain for doubt in found):
             yield from (_at(doubt, steps) for doubt in _numbers(rule, suites.get(rule.suite)))
