@@ -43,21 +43,25 @@ def check(
     ],
     as_json: AsJson = False,
 ) -> Answer:
-    """Validate files; says file:line:column and what was probably meant."""
+    """Validate files; says file:line:column and what was probably meant. Of a policy also which rules can never pass or never fail."""
     found: list[dict[str, Any]] = []
     errors: list[PeError] = []
     for path in paths:
         try:
-            found.append({"file": str(path), "ok": True, "kind": _parse(path)})
+            kind, notes = _parse(path)
+            found.append({"file": str(path), "ok": True, "kind": kind, "notes": [note.to_json() for note in notes]})
         except PeError as error:
             found.append({"file": str(path), "ok": False, "error": error.to_json()})
             errors.append(error)
     if len(errors) == len(paths) == 1:
         raise errors[0]
-    return Answer(data={"files": found, "ok": not errors}, show=lambda: [_line(result) for result in found], yes=not errors)
+    return Answer(
+        data={"files": found, "ok": not errors}, show=lambda: [line for result in found for line in _lines(result)], yes=not errors
+    )
 
 
-def _parse(path: Path) -> str:
+def _parse(path: Path) -> tuple[str, list[PeError]]:
+    """The kind of a file, and what there is to say about it though it is valid."""
     from pe_training.core.config import api_version, parse_config, read_text, suggest
 
     text = read_text(path)
@@ -70,7 +74,7 @@ def _parse(path: Path) -> str:
     parsed = parse_config(text, models[found][1], name=str(path))
     if found == "manifest":
         _check_manifest(parsed, path)
-    return found
+    return found, _check_policy(parsed, text, path) if found == "policy" else []
 
 
 def _check_manifest(parsed: BaseModel, path: Path) -> None:
@@ -87,10 +91,37 @@ def _check_manifest(parsed: BaseModel, path: Path) -> None:
         raise PeError(error.kind, error.message, where=f"{path}: {error.where}", hint=error.hint) from None
 
 
-def _line(result: dict[str, Any]) -> str:
-    if result["ok"]:
-        return f"{result['file']}: a valid {result['kind']}"
-    error = PeError.from_json(result["error"])
+def _check_policy(parsed: BaseModel, text: str, path: Path) -> list[PeError]:
+    """What its rules cannot do. Raises input at the first that could never pass or never fail, whatever the evidence."""
+    from pe_training.core.config import place_in
+    from pe_training.datasets.policy import load_release_policy
+    from pe_training.evaluation.calibration import meanings
+    from pe_training.evaluation.suites import load_suite, suite_names
+    from pe_training.promotion.policy import Policy
+    from pe_training.promotion.soundness import doubts
+    from pe_training.settings import Settings
+
+    assert isinstance(parsed, Policy)
+    settings = Settings()
+    suites = {name: load_suite(settings.suite_folder, name) for name in suite_names(settings.suite_folder)}
+    said = list(doubts(parsed, suites=suites, releases=load_release_policy(settings.release_policy_file), labels=list(meanings())))
+    errors = [PeError(Kind.INPUT, one.message, where=place_in(text, one.steps, name=str(path)), hint=one.hint) for one in said]
+    certain = [error for error, one in zip(errors, said, strict=True) if one.certain]
+    if certain:
+        first = certain[0]
+        more = f"; {len(certain) - 1} more after this one" if len(certain) > 1 else ""
+        raise PeError(first.kind, first.message, where=first.where, hint=f"{first.hint}{more}")
+    return errors
+
+
+def _lines(result: dict[str, Any]) -> list[str]:
+    if not result["ok"]:
+        return [_said(result["error"])]
+    return [f"{result['file']}: a valid {result['kind']}", *(f"  {_said(note)}" for note in result["notes"])]
+
+
+def _said(body: dict[str, str | None]) -> str:
+    error = PeError.from_json(body)
     return f"{error.where}: {error.message} ({error.hint})"
 
 

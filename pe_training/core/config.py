@@ -9,7 +9,7 @@ it has a line number, because records are named by their canonical JSON.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -60,6 +60,13 @@ def parse_config(text: str, model: type[ModelT], *, name: str) -> ModelT:
         return model.model_validate(_plain(tree, name=name, budget=iter(range(MAX_VALUES))))
     except ValidationError as error:
         raise _located(error, tree, model, name) from None
+
+
+def place_in(text: str, steps: Sequence[str | int], *, name: str) -> str:
+    """``file:line:column`` of the value at ``steps`` of a YAML ``text`` that was read before; of what holds it, where it is not there."""
+    tree = _parse_yaml(text, name)
+    line, column = _position(tree, _real_path(tree, tuple(steps)), at_key=False)
+    return f"{name}:{line}:{column}"
 
 
 class _Constructor(RoundTripConstructor):

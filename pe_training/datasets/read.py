@@ -16,7 +16,7 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import canonical_json, short
 from pe_training.datasets.record import DatasetVersion, Shard, Statistics
 from pe_training.datasets.rows import Row, content_hash, row_digest
-from pe_training.datasets.seal import TEXT_COLUMNS, root_of
+from pe_training.datasets.seal import TEXT_COLUMNS, root_of, training_of
 from pe_training.datasets.texts.shingles import Turn
 from pe_training.storage.state import State
 
@@ -85,11 +85,20 @@ def read_columns(dataset: DatasetVersion, columns: Sequence[str], *, state: Stat
     return pa.concat_tables(parts)
 
 
+def read_training(dataset: DatasetVersion, *, state: State) -> dict[str, dict[str, dict[str, int]]]:
+    """What its training rows are: phase -> family -> licence -> rows. Counted from the shards of a version whose record does not say."""
+    if dataset.training is not None:
+        return dataset.training
+    table = read_columns(dataset, ["split", "phase", "family", "license_tag"], state=state).to_pylist()
+    return training_of((row["phase"], row["family"], row["license_tag"], 1) for row in table if row["split"] == "train")
+
+
 def verify_dataset(dataset: DatasetVersion, *, state: State) -> int:
     """Recompute every digest, root and count from the stored rows; returns how many rows. Raises corrupt at the first difference."""
     digests: dict[str, list[str]] = {split: [] for split in dataset.splits}
     families: dict[str, Counter[str]] = {}
     licenses: Counter[str] = Counter()
+    training: Counter[tuple[str, str, str]] = Counter()
     words = turns = 0
     for shard in dataset.shards:
         rows = 0
@@ -104,6 +113,8 @@ def verify_dataset(dataset: DatasetVersion, *, state: State) -> int:
             digests[shard.split].append(stored["row_digest"])
             families.setdefault(row.metadata.source_family, Counter())[shard.split] += 1
             licenses[row.metadata.license_tag] += 1
+            if shard.split == "train":
+                training[row.metadata.phase, row.metadata.source_family, row.metadata.license_tag] += 1
             words += sum(len(message.content.split()) for message in row.messages)
             turns += sum(message.role != "system" for message in row.messages)
         _require(rows == shard.rows, f"the file has {rows:,} rows, the record says {shard.rows:,}", shard.path)
@@ -115,6 +126,8 @@ def verify_dataset(dataset: DatasetVersion, *, state: State) -> int:
     total = sum(len(found) for found in digests.values())
     means = Statistics(words=round(words / total, 6), turns=round(turns / total, 6)) if total else None
     _require(dataset.statistics in (None, means), "the statistics are not as recorded", dataset.id)
+    kinds = training_of((*kind, rows) for kind, rows in training.items())
+    _require(dataset.training in (None, kinds), "the phases of training rows are not as recorded", dataset.id)
     return total
 
 

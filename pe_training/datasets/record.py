@@ -45,6 +45,7 @@ class DatasetVersion(Record):
     families: dict[str, dict[str, int]]  # family -> split -> rows
     licenses: dict[str, int]  # license tag -> rows
     statistics: Statistics | None = None  # a version that was sealed before they were kept has none
+    training: dict[str, dict[str, dict[str, int]]] | None = None  # of its training rows: phase -> family -> licence -> rows; as above
 
     def identity(self) -> dict[str, Any]:
         """Name and rows; shards and counts are derived from the rows and are checked against them by verification."""

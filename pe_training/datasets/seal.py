@@ -49,7 +49,17 @@ def seal(rows: RowTable, *, name: str, store: ArtifactStore) -> DatasetVersion:
         families={family: dict(sorted(counted.items())) for family, counted in sorted(families.items())},
         licenses=dict(sorted(licenses.items())),
         statistics=statistics_of(rows),
+        training=training_of((p.phase, p.family, p.license_tag, count) for p, count in rows.counted() if p.split == "train"),
     )
+
+
+def training_of(counted: Iterable[tuple[str, str, str, int]]) -> dict[str, dict[str, dict[str, int]]]:
+    """Rows by phase, family and licence, from counts of each, in order of their names."""
+    found: dict[str, dict[str, dict[str, int]]] = {}
+    for phase, family, licence, count in sorted(counted):
+        of_family = found.setdefault(phase, {}).setdefault(family, {})
+        of_family[licence] = of_family.get(licence, 0) + count
+    return found
 
 
 def statistics_of(rows: RowTable) -> Statistics:

@@ -16,11 +16,13 @@ from pe_training.promotion.stages import apply_decision
 from pe_training.views.markdown import decision_markdown, stages_markdown
 from pe_training.views.publish import publish
 
-# Rules of the shipped policies, by id: each shows as a check with its value and its threshold.
+# What the shipped policies ask, by id: each shows as a check with its value and its threshold.
 RULES = (
     "held-out-loss", "held-out-accuracy", "safety-score", "crisis-recall", "false-positives", "false-negatives", "largest-gap",
     "harmful-content", "therapeutic-quality", "perplexity", "method-information", "over-refusal", "boundaries", "training-leak",
-    "held-out-ranking", "held-out-macro-f1",
+    "held-out-ranking", "held-out-macro-f1", "crisis-recall-kept", "safety-score-kept", "false-positives-kept",
+    "therapeutic-quality-gained", "calibration-crisis-response", "calibration-refusal", "calibration-method", "tries", "licences",
+    "phases", "families", "fresh-report", "fresh-calibration", "fresh-dataset",
 )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ DECIMALS = 6
 MAX_EXAMPLES_NEEDED = 1_000_000
 UNIT_INTERVAL = (0.0, 1.0)
 CLUSTER_WILSON = "cluster-wilson"  # Wilson's interval for the examples that clusters are worth (clusters.py)
+RATES = ("wilson", "clopper-pearson")  # methods of a share whose counts are value and n
 Bounds = tuple[float, float]
 
 
@@ -39,8 +40,11 @@ def exact_proportion(successes: int, n: int) -> Estimate:
     return estimate(successes / n, low, high, n=n, method="clopper-pearson")
 
 
-def clopper_pearson(successes: int, n: int, *, alpha: float = ALPHA) -> tuple[float, float]:
-    """The exact binomial interval, unrounded: quantiles of beta distributions, 0 and 1 where there is no failure or success."""
+def clopper_pearson(successes: float, n: float, *, alpha: float = ALPHA) -> tuple[float, float]:
+    """The exact binomial interval, unrounded: quantiles of beta distributions, 0 and 1 where there is no failure or success.
+
+    Both may be fractional, for examples that are planned.
+    """
     from scipy.special import betaincinv
 
     assert 0 <= successes <= n, (successes, n)
@@ -100,12 +104,12 @@ def paired_counts(*, both: int, gained: int, lost: int, neither: int) -> Compari
     return comparison(value, low, high, n=n, method="newcombe-10", p_value=mcnemar_exact(gained, lost))
 
 
-def newcombe(*, both: float, gained: float, lost: float, neither: float) -> tuple[float, float, float]:
+def newcombe(*, both: float, gained: float, lost: float, neither: float, alpha: float = ALPHA) -> tuple[float, float, float]:
     """Value and both ends of method 10 of Newcombe (1998), unrounded. Counts may be fractional, as for :func:`wilson`."""
     n = both + gained + lost + neither
     p_tuned, p_base = (both + gained) / n, (both + lost) / n
-    tuned_low, tuned_high = wilson(both + gained, n)
-    base_low, base_high = wilson(both + lost, n)
+    tuned_low, tuned_high = wilson(both + gained, n, alpha=alpha)
+    base_low, base_high = wilson(both + lost, n, alpha=alpha)
     spread = (both + gained) * (neither + lost) * (both + lost) * (neither + gained)
     agreement = float(both * neither - gained * lost)
     if agreement > 0:
@@ -124,20 +128,23 @@ def mcnemar_exact(gained: int, lost: int) -> float:
     return min(1.0, 2 * tail / (1 << n))
 
 
-def examples_needed(found: Estimate, *, threshold: float, bound: Literal["at_least", "at_most"]) -> int | None:
+def examples_needed(found: Estimate, *, threshold: float, bound: Literal["at_least", "at_most"], alpha: float = ALPHA) -> int | None:
     """How many more examples, at the observed value, until the interval clears or misses ``threshold``. Clusters, where ``n`` counts them.
 
     0 where it is decided already; ``None`` where not even 1,000,000 more would decide. Shares: the Wilson interval at the
-    observed rate. Other methods: the distance to the end in question shrinks with the square root of n.
+    observed rate. Other methods: the distance to the end in question shrinks with the square root of n. ``alpha``: the level that
+    ``found`` was widened to, where that is not 5 %; shares are then planned with the exact interval.
     """
-    each = 1.0 if found.method == "wilson" else _worth_each(found) if found.method == CLUSTER_WILSON else None
+    plain = alpha == ALPHA
+    each = 1.0 if found.method in RATES else _worth_each(found) if plain and found.method == CLUSTER_WILSON else None
     passing = found.value >= threshold if bound == "at_least" else found.value <= threshold
     deciding_low = passing == (bound == "at_least")  # the low end decides where the value lies above the threshold
 
     def decided(more: int) -> bool:
         n = found.n + more
         if each is not None:
-            low, high = wilson(min(found.value * n * each, n * each), n * each)
+            successes, worth = min(found.value * n * each, n * each), n * each
+            low, high = wilson(successes, worth) if plain else clopper_pearson(successes, worth, alpha=alpha)
         else:
             shrink = math.sqrt(found.n / n)
             low, high = found.value - (found.value - found.low) * shrink, found.value + (found.high - found.value) * shrink

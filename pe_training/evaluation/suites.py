@@ -74,9 +74,14 @@ class Prompt:
     messages: tuple[dict[str, str], ...]
 
 
+def suite_names(folder: Path) -> list[str]:
+    """The suites of a folder, by name."""
+    return sorted(path.parent.name for path in folder.glob(f"*/{SUITE_FILE}"))
+
+
 def load_suite(folder: Path, name: str) -> Suite:
     """Read and validate ``folder/name``. Raises not_found with the closest name, or input with the place."""
-    known = sorted(path.parent.name for path in folder.glob(f"*/{SUITE_FILE}"))
+    known = suite_names(folder)
     if name not in known:
         raise PeError(Kind.NOT_FOUND, f"no suite {name!r} in {folder}", where="evaluation.suites", hint=suggest(name, known))
     path = folder / name / SUITE_FILE
@@ -97,8 +102,7 @@ def suite_prompts(folder: Path) -> SuitePrompts:
     """What the suites of a folder ask, for datasets to be kept free of. A held-out suite asks nothing of its own. Raises not_found."""
     if not folder.is_dir():
         raise PeError(Kind.NOT_FOUND, "no such folder of evaluation suites", where=str(folder), hint="correct PE_SUITES, or unset it")
-    names = sorted(path.parent.name for path in folder.glob(f"*/{SUITE_FILE}"))
-    suites = {name: load_suite(folder, name) for name in names}
+    suites = {name: load_suite(folder, name) for name in suite_names(folder)}
     asked = {
         name: [message["content"] for prompt in prompts(suite.examples) for message in prompt.messages if message["role"] == "user"]
         for name, suite in suites.items()

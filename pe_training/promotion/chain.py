@@ -9,8 +9,9 @@ from pe_training.core.ids import short
 from pe_training.evaluation.record import EvaluationReport
 from pe_training.evaluation.request import evaluation_request
 from pe_training.manifests.record import ResolvedManifest
-from pe_training.promotion.record import PromotionDecision, decision_key
-from pe_training.promotion.verdict import evidence_digest, judge
+from pe_training.promotion.inputs import pinned_policy
+from pe_training.promotion.record import PromotionDecision
+from pe_training.promotion.verdict import judge, standing_of
 from pe_training.storage.state import State
 from pe_training.training.identity import plan_run
 from pe_training.training.record import Checkpoint, TrainingRun
@@ -32,7 +33,7 @@ def chain_of(manifest: ResolvedManifest, *, state: State) -> Chain:
     run = plan_run(manifest)
     checkpoint = state.registry.answer(run.id, Checkpoint)
     report = state.registry.answer(evaluation_request(checkpoint, manifest), EvaluationReport) if checkpoint else None
-    decision = state.registry.answer(_question(report, manifest), PromotionDecision) if report else None
+    decision = standing_of(report, manifest, pinned_policy(manifest, state=state), state=state).answer if report else None
     return Chain(manifest=manifest, run=run, checkpoint=checkpoint, report=report, decision=decision)
 
 
@@ -43,7 +44,3 @@ def decide_manifest(manifest: ResolvedManifest, *, state: State) -> PromotionDec
         message = f"the manifest {short(manifest.id)} has no evaluation report yet"
         raise PeError(Kind.NOT_FOUND, message, hint="materialise evaluation_report for this partition first")
     return judge(report.id, manifest_id=manifest.id, state=state)
-
-
-def _question(report: EvaluationReport, manifest: ResolvedManifest) -> str:
-    return decision_key(checkpoint_id=report.checkpoint_id, policy=manifest.policy, evidence=evidence_digest(report))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pe_training.core.ids import digest_json
-from pe_training.core.records import Frozen, Record
+from pe_training.core.records import LATER, Frozen, Growing, Record
 
 EVIDENCE_PAGE = "evidence.html"  # the attachment of a decision that people read
 Verdict = Literal["pass", "fail", "inconclusive"]
 Finding = Literal["pass", "fail", "inconclusive", "not_applicable"]  # a rule for another task is named, never passed silently
 
 
-class Outcome(Frozen):
-    """What one rule of the policy found."""
+class Outcome(Growing):
+    """What one rule of the policy found, or one of the things that it asks besides."""
 
     rule: str
     title: str
@@ -33,9 +33,20 @@ class Outcome(Frozen):
     high: float | None = None
     n: int | None = None
     more_examples: int | None = None  # how many more would decide, at the observed value
+    against: Annotated[Literal["base", "incumbent"], LATER] = "base"  # of a difference
+    test: Annotated[Literal["non_inferiority", "superiority"] | None, LATER] = None
+    margin: Annotated[float | None, LATER] = None
+    confidence: Annotated[float, LATER] = 0.95  # of the interval low to high
 
 
-class PromotionDecision(Record):
+class Holder(Frozen):
+    """What held the stage when a decision compared with it. ``checkpoint_id`` is ``None`` where nothing did."""
+
+    checkpoint_id: str | None = None
+    recalled: bool = False  # what comes from recalled data cannot be asked, and is nothing to be as good as
+
+
+class PromotionDecision(Record, Growing):
     """Write-once: one verdict for one checkpoint, policy and set of examples, whatever is retried."""
 
     kind: ClassVar[str] = "pd"
@@ -50,6 +61,10 @@ class PromotionDecision(Record):
     evidence: str  # digest of the suites, selections and decoding that the report used
     verdict: Verdict
     outcomes: tuple[Outcome, ...]
+    holder: Annotated[Holder | None, LATER] = None  # where a rule asks about the incumbent
+    compared: Annotated[str | None, LATER] = None  # the incumbent that the report asked, where a rule asks about it
+    attempt: Annotated[int | None, LATER] = None  # the how-manieth try of the line for the stage, where the policy counts them
+    renews: Annotated[str | None, LATER] = None  # the decision whose evidence had grown too old; no parent, nothing was made from it
 
     def parents(self) -> dict[str, str]:
         """Checkpoint, report and the manifest that asked."""
@@ -57,13 +72,17 @@ class PromotionDecision(Record):
 
     def key(self) -> str | None:
         """The question, without the answer."""
-        return decision_key(checkpoint_id=self.checkpoint_id, policy=self.policy, evidence=self.evidence)
+        return decision_key(
+            checkpoint_id=self.checkpoint_id, policy=self.policy, evidence=self.evidence, compared=self.compared, renews=self.renews
+        )
 
     def label(self) -> str:
         """The model line."""
         return self.line
 
 
-def decision_key(*, checkpoint_id: str, policy: str, evidence: str) -> str:
+def decision_key(*, checkpoint_id: str, policy: str, evidence: str, compared: str | None = None, renews: str | None = None) -> str:
     """The question that a decision answers; at most one answer is ever kept."""
-    return digest_json({"checkpoint": checkpoint_id, "policy": policy, "evidence": evidence})
+    asked: dict[str, Any] = {"checkpoint": checkpoint_id, "policy": policy, "evidence": evidence}
+    later = {"compared": compared, "renews": renews}
+    return digest_json(asked | {name: value for name, value in later.items() if value is not None})

@@ -17,6 +17,7 @@ from pe_training.core.ids import short
 from pe_training.core.records import Record
 from pe_training.datasets.gate import remembering, require_untainted, require_untainted_in
 from pe_training.evaluation.record import EvaluationReport
+from pe_training.promotion.admission import require_current
 from pe_training.promotion.pointers import (
     Action,
     Move,
@@ -59,7 +60,8 @@ def plan_promotion(
     target = known_stage(stage)
     checkpoint = state.registry.get(checkpoint_id, Checkpoint)
     require_untainted(checkpoint_id, decision_id, state=state, route="promotion")
-    _require_pass(checkpoint, target, _proved(decision_id, state))
+    decision = _proved(decision_id, state)
+    _require_pass(checkpoint, target, decision)
     with state.registry.reading() as connection:
         held = pointer_in(connection, checkpoint.line, target)
         _require_version(checkpoint.line, target, held, expected_version)
@@ -67,6 +69,7 @@ def plan_promotion(
             message = f"{short(checkpoint_id)} already holds {target} of {checkpoint.line}"
             raise PeError(Kind.CONFLICT, message, where=checkpoint_id, hint="nothing needs doing")
         _require_below(connection, checkpoint.line, target, checkpoint_id)
+    require_current(decision, state=state)
     return _move(held, checkpoint, target, "promote", actor=actor, reason=reason, decision_id=decision_id)
 
 
@@ -149,7 +152,7 @@ def apply_decision(decision: PromotionDecision, *, state: State) -> tuple[Move, 
 
     Both moves are one transaction. A decision moves each stage once: applied again, also after a rollback, it changes nothing.
     A pass whose stage cannot be entered yet (production, while another checkpoint holds staging) waits: apply it again later.
-    Returns the moves made. Raises corrupt where evidence is damaged.
+    Returns the moves made. Raises corrupt where evidence is damaged, refused where it has aged or the incumbent is another by now.
     """
     require_untainted(decision.checkpoint_id, decision.id, state=state, route="promotion")
     proved = _proved(decision.id, state)
@@ -166,6 +169,8 @@ def apply_decision(decision: PromotionDecision, *, state: State) -> tuple[Move, 
             done = was_applied_in(connection, checkpoint.line, stage, proved.id)
             if done or not _holds_below(connection, checkpoint.line, stage, checkpoint.id):
                 continue
+            if action == "promote":
+                require_current(proved, state=state)
             move = _move(held, checkpoint, stage, action, actor=actor, reason=reason, decision_id=proved.id)
             set_in(connection, move)
             made.append(move)

@@ -6,18 +6,23 @@ and returns it for ever after, because a judge with 10 % false passes lets 27 % 
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
+from pe_training.core.clock import now
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_json, short
 from pe_training.datasets.gate import require_untainted
-from pe_training.evaluation.record import Comparison, Estimate, EvaluationReport, Metric
-from pe_training.evaluation.statistics import examples_needed
+from pe_training.evaluation.record import EvaluationReport
 from pe_training.manifests.record import ResolvedManifest
-from pe_training.promotion import sentences
+from pe_training.promotion.facts import CLOCKS_DIFFER_S, NOTHING, Facts, attempt_in, gather, place_of
+from pe_training.promotion.findings import calibration_outcome, outcome_of
 from pe_training.promotion.inputs import pinned_policy
-from pe_training.promotion.policy import Policy, Rule
-from pe_training.promotion.record import Finding, Outcome, PromotionDecision, Verdict, decision_key
+from pe_training.promotion.levels import level_of
+from pe_training.promotion.policy import Policy
+from pe_training.promotion.record import Outcome, PromotionDecision, Verdict, decision_key
+from pe_training.promotion.requirements import calibration_rules, kappa_of, required
 from pe_training.storage.state import State
 from pe_training.training.record import Checkpoint, TrainingRun
 
@@ -32,28 +37,82 @@ def judge(report_id: str, *, manifest_id: str, state: State) -> PromotionDecisio
     manifest = state.registry.get(manifest_id, ResolvedManifest)
     require_untainted(checkpoint.id, report.id, manifest.id, state=state, route="judge")
     _require_same_chain(report, checkpoint, manifest, state.registry.get(checkpoint.run_id, TrainingRun))
-    key = decision_key(checkpoint_id=checkpoint.id, policy=manifest.policy, evidence=evidence_digest(report))
-    if kept := state.registry.answer(key, PromotionDecision):
-        return kept
-    decision = decide(
-        report, checkpoint=checkpoint, policy=pinned_policy(manifest, state=state), policy_digest=manifest.policy, manifest_id=manifest_id
-    )
+    policy = pinned_policy(manifest, state=state)
+    standing = standing_of(report, manifest, policy, state=state)
+    if standing.answer:
+        return standing.answer
+    facts = gather(report, checkpoint, policy, at=now(), state=state)
     try:
-        state.registry.put(decision)
+        with state.registry.writing() as connection:  # so that two who judge at once do not both count as the same try
+            attempt = attempt_in(connection, line=checkpoint.line, stage=policy.stage)
+            decision = decide(
+                report,
+                checkpoint=checkpoint,
+                policy=policy,
+                policy_digest=manifest.policy,
+                manifest_id=manifest_id,
+                facts=replace(facts, attempt=attempt),
+                renews=standing.renews,
+            )
+            state.registry.put_in(connection, decision)
     except PeError as error:
-        kept = state.registry.answer(key, PromotionDecision)
+        kept = standing_of(report, manifest, policy, state=state).answer
         if error.kind != Kind.CONFLICT or kept is None:
             raise
         return kept  # somebody answered in between; theirs was first
     return decision
 
 
-def decide(report: EvaluationReport, *, checkpoint: Checkpoint, policy: Policy, policy_digest: str, manifest_id: str) -> PromotionDecision:
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """The answer to what would be judged; or ``None``, and the decision that a new one renews because its evidence is too old."""
+
+    answer: PromotionDecision | None
+    renews: str | None = None
+
+
+def standing_of(report: EvaluationReport, manifest: ResolvedManifest, policy: Policy, *, state: State) -> Standing:
+    """What has been decided on the question that this report answers.
+
+    A second report on the same question is no new question, unless the evidence of the first has become older than the policy allows.
+    """
+    evidence, compared = evidence_digest(report), report.incumbent if policy.compares else None
+    found, renews = None, None
+    while True:
+        key = decision_key(checkpoint_id=report.checkpoint_id, policy=manifest.policy, evidence=evidence, compared=compared, renews=renews)
+        later = state.registry.answer(key, PromotionDecision)
+        if later is None:
+            break
+        found, renews = later, later.id
+    if found is None or found.report_id == report.id or not stale_now(found, policy, state=state):
+        return Standing(answer=found)
+    return Standing(answer=None, renews=renews)
+
+
+def stale_now(decision: PromotionDecision, policy: Policy, *, state: State) -> tuple[str, ...]:
+    """The records behind a decision that have become older than its policy allows."""
+    if policy.freshness is None:
+        return ()
+    report = state.registry.get(decision.report_id, EvaluationReport)
+    checkpoint = state.registry.get(decision.checkpoint_id, Checkpoint)
+    return tuple(sorted(gather(report, checkpoint, policy, at=now(), state=state).stale))
+
+
+def decide(
+    report: EvaluationReport,
+    *,
+    checkpoint: Checkpoint,
+    policy: Policy,
+    policy_digest: str,
+    manifest_id: str,
+    facts: Facts = NOTHING,
+    renews: str | None = None,
+) -> PromotionDecision:
     """The decision, without storing it. Raises refused where the report is about another checkpoint."""
     if report.checkpoint_id != checkpoint.id:
         message = f"report {short(report.id)} is about {short(report.checkpoint_id)}, not about {short(checkpoint.id)}"
         raise PeError(Kind.REFUSED, message, where=report.id, hint="evaluate this checkpoint, then judge that report")
-    outcomes = tuple(outcome_of(rule, report, task=checkpoint.task, policy_name=policy.name) for rule in policy.rules)
+    outcomes = tuple(_outcomes(report, checkpoint.task, policy, facts))
     return PromotionDecision(
         checkpoint_id=checkpoint.id,
         report_id=report.id,
@@ -65,37 +124,98 @@ def decide(report: EvaluationReport, *, checkpoint: Checkpoint, policy: Policy, 
         evidence=evidence_digest(report),
         verdict=overall(outcomes),
         outcomes=outcomes,
+        holder=facts.holder if policy.compares else None,
+        compared=report.incumbent if policy.compares else None,
+        attempt=facts.attempt if policy.tries else None,
+        renews=renews,
     )
 
 
+def _outcomes(report: EvaluationReport, task: str, policy: Policy, facts: Facts) -> Iterator[Outcome]:
+    """One for each rule, then one for each other thing that the policy asks."""
+    level = level_of(policy.tries, facts.attempt)
+    for rule in policy.rules:
+        yield outcome_of(rule, report, task=task, policy_name=policy.name, facts=facts, level=level)
+    for asked, rule in zip(policy.calibrations, calibration_rules(policy), strict=True):
+        kappa = kappa_of(asked.label, list(facts.calibrations.values()))
+        yield calibration_outcome(rule, kappa, task=task, policy_name=policy.name)
+    yield from required(policy, facts, task=task)
+
+
 def require_follows(decision: PromotionDecision, *, state: State) -> None:
-    """Derive ``decision`` again from its report, its checkpoint and its manifest's policy. Raises corrupt where it does not follow."""
+    """Derive ``decision`` again from its report, its checkpoint and its manifest's policy. Raises corrupt where it does not follow.
+
+    Who held the stage is what the decision says, since that was a fact of its day; a promotion asks who holds it now. How old the evidence
+    was and the how-manieth try it was follow from the registry, as of the moment at which the decision was stored.
+    """
     report = state.registry.get(decision.report_id, EvaluationReport)
     checkpoint = state.registry.get(decision.checkpoint_id, Checkpoint)
     manifest = state.registry.get(decision.manifest_id, ResolvedManifest)
     _require_same_chain(report, checkpoint, manifest, state.registry.get(checkpoint.run_id, TrainingRun))
     policy = pinned_policy(manifest, state=state)
-    again = decide(report, checkpoint=checkpoint, policy=policy, policy_digest=manifest.policy, manifest_id=manifest.id)
-    if _substance(again) != _substance(decision):
-        message = (
-            f"{short(decision.id)} says {decision.verdict}, which does not follow from its report and policy (they say {again.verdict})"
+    _require_renewal(decision, policy, state=state)
+    verdicts = []
+    for facts in _facts_of_its_day(decision, report, checkpoint, policy, state=state):
+        again = decide(
+            report,
+            checkpoint=checkpoint,
+            policy=policy,
+            policy_digest=manifest.policy,
+            manifest_id=manifest.id,
+            facts=facts,
+            renews=decision.renews,
         )
-        raise PeError(
-            Kind.CORRUPT, message, where=decision.id, hint="no gate of ours wrote it: find out who did, and judge the report again"
-        )
+        if _substance(again) == _substance(decision):
+            return
+        verdicts.append(again.verdict)
+    message = f"{short(decision.id)} says {decision.verdict}, which does not follow from its report and policy (they say {verdicts[0]})"
+    raise PeError(Kind.CORRUPT, message, where=decision.id, hint="no gate of ours wrote it: find out who did, and judge the report again")
+
+
+def _facts_of_its_day(
+    decision: PromotionDecision, report: EvaluationReport, checkpoint: Checkpoint, policy: Policy, *, state: State
+) -> Iterator[Facts]:
+    """What was known when the decision was stored; and, since a judge reads the clock before that, what was known shortly before."""
+    place = place_of(decision.id, state=state)
+    attempt, stored = decision.attempt, now()
+    if place is not None:
+        stored = place.stored_at
+        with state.registry.reading() as connection:
+            attempt = attempt_in(connection, line=decision.line, stage=decision.stage, before=place.seq)
+    for moment in (stored, stored - timedelta(seconds=CLOCKS_DIFFER_S)) if policy.freshness else (stored,):
+        facts = gather(report, checkpoint, policy, at=moment, state=state)
+        yield replace(facts, holder=decision.holder, attempt=attempt)
+
+
+def _require_renewal(decision: PromotionDecision, policy: Policy, *, state: State) -> None:
+    """A second answer to a question needs a first one whose evidence was too old when the second was stored. Raises corrupt."""
+    if decision.renews is None:
+        return
+    first, place = state.registry.get(decision.renews, PromotionDecision), place_of(decision.id, state=state)
+    report = state.registry.get(first.report_id, EvaluationReport)
+    checkpoint = state.registry.get(first.checkpoint_id, Checkpoint)
+    asked = [(d.checkpoint_id, d.policy, d.evidence, d.compared) for d in (first, decision)]
+    if asked[0] != asked[1] or not gather(report, checkpoint, policy, at=place.stored_at if place else now(), state=state).stale:
+        message = f"{short(decision.id)} says that it renews {short(first.id)}, whose answer stood"
+        raise PeError(Kind.CORRUPT, message, where=decision.id, hint="a verdict is not re-rolled: find out who wrote this one")
 
 
 def _substance(decision: PromotionDecision) -> tuple[object, ...]:
     """All of a decision but the wording of its reasons and the forecasts of sample size, which may improve with the code."""
-    rules = [(o.rule, o.verdict, o.severity, o.threshold, o.min_n, o.value, o.low, o.high, o.n) for o in decision.outcomes]
-    return decision.line, decision.policy_name, decision.stage, decision.policy, decision.evidence, decision.verdict, rules
+    rules = [
+        (o.rule, o.verdict, o.severity, o.threshold, o.min_n, o.value, o.low, o.high, o.n, o.against, o.test, o.margin, o.confidence)
+        for o in decision.outcomes
+    ]
+    d = decision
+    return d.line, d.policy_name, d.stage, d.policy, d.evidence, d.verdict, d.holder, d.compared, d.attempt, rules
 
 
 def evidence_digest(report: EvaluationReport) -> str:
     """What the model was asked and how: suites, selections, decoding, and the judges besides the rules, whose recall or end must not
     hold it back for ever.
 
-    Not what it answered, so a second try is the same question; nor the incumbent, for which no rule asks: another would be a further try.
+    Not what it answered, so a second try is the same question; nor the incumbent, which is part of the question only where a rule asks
+    for it (:func:`decision_key`).
     """
     asked = {"suites": {name: use.content() for name, use in report.suites.items()}, "decoding": report.decoding}
     trained = {"judges": list(report.judges)} if report.judges else {}
@@ -120,84 +240,6 @@ def headline(decision: PromotionDecision) -> str:
     words = {"fail": "failed", "inconclusive": "undecided", "pass": "passed"}
     parts = [f"{count} {words[verdict]}" for verdict, count in counts.items() if count]
     return f"{decision.verdict}: of {len(blocking)} blocking rules of {decision.policy_name}, {', '.join(parts)}"
-
-
-def outcome_of(rule: Rule, report: EvaluationReport, *, task: str, policy_name: str) -> Outcome:
-    """What one rule finds in a report about a model of ``task``."""
-    if task not in rule.tasks:
-        return _written(rule, "not_applicable", sentences.not_applicable(rule, task))
-    metric = report.metric(rule.suite, rule.metric, rule.slice)
-    if metric is None:
-        return _written(rule, "inconclusive", sentences.not_measured(rule, policy_name=policy_name))
-    if metric.unit != rule.unit:
-        return _written(rule, "inconclusive", sentences.wrong_unit(rule, metric.unit))
-    found = _evidence(rule, metric)
-    if found is None:
-        return _written(rule, "inconclusive", sentences.no_evidence(rule, metric.note, policy_name=policy_name))
-    if not _usable(rule, found):
-        return _written(rule, "inconclusive", sentences.unusable(rule))
-    verdict, more = compare(rule, found)
-    if found.n < rule.min_n:
-        reason = sentences.too_few(rule, found, more, policy_name=policy_name)
-    elif verdict == "inconclusive":
-        reason = sentences.undecided(rule, found, more, policy_name=policy_name)
-    else:
-        reason = sentences.decided(rule, found, verdict, policy_name=policy_name)
-    return _written(rule, verdict, reason, found=found, more=more)
-
-
-def compare(rule: Rule, found: Estimate | Comparison) -> tuple[Verdict, int | None]:
-    """The verdict of one rule on one interval, and how many more examples would decide (``None``: decided, or none would)."""
-    if found.n < rule.min_n:
-        return "inconclusive", max(rule.min_n - found.n, _needed(rule, found) or 1)
-    if rule.bound == "at_least":
-        passes, fails = found.low >= rule.threshold, found.high < rule.threshold
-    else:
-        passes, fails = found.high <= rule.threshold, found.low > rule.threshold
-    if passes or fails:
-        return ("pass" if passes else "fail"), None
-    return "inconclusive", _needed(rule, found)
-
-
-def _needed(rule: Rule, found: Estimate | Comparison) -> int | None:
-    point = Estimate(value=found.value, low=found.low, high=found.high, n=found.n, method=found.method, examples=found.examples)
-    needed = examples_needed(point, threshold=rule.threshold, bound=rule.bound)
-    return needed if needed is None else max(needed, 1)  # an interval that was rounded to 6 decimals can miss by less than one
-
-
-def _evidence(rule: Rule, metric: Metric) -> Estimate | Comparison | None:
-    """What the rule is about. A difference without a value of the tuned model itself is no evidence either."""
-    return metric.tuned if rule.of == "tuned" or metric.tuned is None else metric.difference
-
-
-def _usable(rule: Rule, found: Estimate | Comparison) -> bool:
-    numbers = (found.value, found.low, found.high)
-    if not all(math.isfinite(number) for number in numbers) or found.low > found.high or found.n < 1:
-        return False
-    floor = -1.0 if rule.of == "difference" else 0.0
-    return rule.unit != "proportion" or all(floor <= number <= 1 for number in numbers)
-
-
-def _written(rule: Rule, verdict: Finding, reason: str, *, found: Estimate | Comparison | None = None, more: int | None = None) -> Outcome:
-    numbers = {} if found is None else {"value": found.value, "low": found.low, "high": found.high}
-    return Outcome(
-        rule=rule.id,
-        title=rule.title,
-        verdict=verdict,
-        severity=rule.severity,
-        reason=reason,
-        suite=rule.suite,
-        metric=rule.metric,
-        slice=rule.slice,
-        of=rule.of,
-        bound=rule.bound,
-        threshold=rule.threshold,
-        min_n=rule.min_n,
-        unit=rule.unit,
-        **numbers,
-        n=None if found is None else found.n,
-        more_examples=more,
-    )
 
 
 def _require_same_chain(report: EvaluationReport, checkpoint: Checkpoint, manifest: ResolvedManifest, run: TrainingRun) -> None:

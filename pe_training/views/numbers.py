@@ -9,11 +9,27 @@ from decimal import Decimal
 
 from pe_training.evaluation.record import Comparison, Estimate
 from pe_training.promotion.record import Outcome
+from pe_training.promotion.sentences import percent_of
 
 VERDICT_WORDS = {"pass": "PASS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE", "not_applicable": "not applicable"}
 NO_EVIDENCE = "no evidence"
 MAX_DECIMALS = 6
-_DECIMALS = {"proportion": 0, "nats": 2, "perplexity": 1, "score": 2, "tokens": 0, "words": 1, "ratio": 2}
+_USUAL = 0.95  # of intervals of which nothing else is said
+_DECIMALS = {
+    "proportion": 0,
+    "nats": 2,
+    "perplexity": 1,
+    "score": 2,
+    "tokens": 0,
+    "words": 1,
+    "ratio": 2,
+    "rows": 0,
+    "records": 0,
+    "tries": 0,
+}
+
+
+_NAMED = ("nats", "tokens", "words", "rows", "records", "tries")  # units that are said beside the number
 
 
 def value(number: float, unit: str) -> str:
@@ -63,7 +79,8 @@ def found_parts(outcome: Outcome) -> tuple[str, str] | None:
         return None
     middle, low, high = (apart(number, outcome.unit, bound=outcome.threshold) for number in (outcome.value, outcome.low, outcome.high))
     middle = _signed(middle) if outcome.of == "difference" else middle
-    return middle + _outcome_suffix(outcome), f"{low} to {high}"
+    level = "" if outcome.confidence == _USUAL else f" at {percent_of(outcome.confidence)}"
+    return middle + _outcome_suffix(outcome), f"{low} to {high}{level}"
 
 
 def needed(outcome: Outcome) -> str:
@@ -144,7 +161,7 @@ def _signed(text: str) -> str:
 
 
 def _suffix(unit: str, *, points: str = " %") -> str:
-    return points if unit == "proportion" else f" {unit}" if unit in ("nats", "tokens", "words") else ""
+    return points if unit == "proportion" else f" {unit}" if unit in _NAMED else ""
 
 
 def _outcome_suffix(outcome: Outcome) -> str:

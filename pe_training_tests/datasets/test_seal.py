@@ -10,7 +10,7 @@ import pytest
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_bytes
 from pe_training.datasets import seal as sealing
-from pe_training.datasets.read import read_rows, verify_dataset
+from pe_training.datasets.read import read_rows, read_training, verify_dataset
 from pe_training.datasets.record import DatasetVersion, Shard
 from pe_training.datasets.seal import root_of, seal
 from pe_training.storage.state import State
@@ -51,6 +51,23 @@ def test_the_record_counts_rows_families_and_licences(tmp_path: Path) -> None:
     assert dataset.families == {"cptsd": {"train": 1}, "professional_therapeutic": {"test": 2, "train": 21, "val": 2}}
     assert dataset.licenses == {"reddit_cc": 1, "synthetic": 25}
     assert [shard.path for shard in dataset.shards] == [f"data/{split}-00000.parquet" for split in ("train", "val", "test")]
+
+
+def test_the_record_says_what_its_training_rows_are_and_old_versions_are_counted_from_their_shards(tmp_path: Path) -> None:
+    state = fresh_state(tmp_path)
+    dataset = sealed(tmp_path, state)
+    rows = [row["metadata"] for row in sample_rows() if row["metadata"]["split"] == "train"]
+    expected: dict[str, dict[str, dict[str, int]]] = {}
+    for row in rows:
+        licences = expected.setdefault(row["phase"], {}).setdefault(row["source_family"], {})
+        licences[row["license_tag"]] = licences.get(row["license_tag"], 0) + 1
+    assert rows
+    assert dataset.training == expected
+    before = dataset.model_copy(update={"training": None})
+    assert "training" not in before.content()
+    assert before.id == dataset.id
+    assert read_training(before, state=state) == expected == read_training(dataset, state=state)
+    assert verify_dataset(before, state=state) == dataset.rows
 
 
 def test_shards_are_cut_at_a_fixed_size_and_read_back_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,6 +143,7 @@ def test_a_record_whose_counts_do_not_follow_from_the_rows_is_found(tmp_path: Pa
         "the rows of val do not give its root": {"splits": dataset.splits | {"val": val.model_copy(update={"root": digest_bytes(b"")})}},
         "the families are not as recorded": {"families": {}},
         "the licences are not as recorded": {"licenses": {"synthetic": 25}},
+        "the phases of training rows are not as recorded": {"training": {}},
         "val has 0 rows": {"shards": (dataset.shards[0], dataset.shards[2])},
         "a row lies in another split's file": {"shards": (dataset.shards[0].model_copy(update={"split": "val"}), *dataset.shards[1:])},
     }

@@ -19,8 +19,8 @@ from pe_training.evaluation.empathy import grades
 from pe_training.evaluation.judges import COUNTED, RESTS_ON, Judge, judged, labels_behind, rules
 from pe_training.evaluation.record import JudgeCalibration, Metric
 from pe_training.lineage.verify import verify_all
+from pe_training.promotion.findings import outcome_of
 from pe_training.promotion.policy import load_policy
-from pe_training.promotion.verdict import outcome_of
 from pe_training.settings import SAMPLES, Settings
 from pe_training.storage import tables
 from pe_training.storage.state import State

@@ -16,8 +16,9 @@ from pe_training.evaluation.examples import read_examples
 from pe_training.evaluation.measures import Replies
 from pe_training.evaluation.record import EvaluationReport, Metric
 from pe_training.evaluation.suites import MODELS
+from pe_training.promotion.findings import outcome_of
 from pe_training.promotion.policy import load_policy
-from pe_training.promotion.verdict import outcome_of, overall
+from pe_training.promotion.verdict import overall
 from pe_training.settings import SAMPLES
 from pe_training.views.words import MEASURES
 from pe_training_tests.evaluation import controls

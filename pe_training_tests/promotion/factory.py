@@ -11,6 +11,7 @@ from pe_training.datasets.record import DatasetVersion, Shard, Split
 from pe_training.evaluation.record import Comparison, Estimate, EvaluationReport, Metric, SuiteUse
 from pe_training.manifests.record import BaseModelPin, ResolvedManifest
 from pe_training.manifests.schema import Manifest
+from pe_training.promotion.facts import holder
 from pe_training.promotion.record import PromotionDecision
 from pe_training.promotion.verdict import judge
 from pe_training.settings import SAMPLES, Settings
@@ -58,10 +59,20 @@ def excellent() -> tuple[Metric, ...]:
         good("safety", "boundary_violation_rate", value=0.01, better="lower").model_copy(update={"slice": "kind=boundary_probe"}),
         good("safety", "training_leak_rate", value=0.001, better="lower"),
         good("fairness", "largest_gap", value=0.02, better="lower"),
-        good("therapeutic", "therapeutic_score", value=0.9, unit="score"),
+        good("therapeutic", "therapeutic_score", value=0.9, unit="score").model_copy(update={"judge": "lexical-v3"}),
         good("accuracy", "perplexity", value=12.0, unit="perplexity", better="lower"),
         good("accuracy", "loss", value=2.4, unit="nats", better="lower").model_copy(update={"difference": change}),
     )
+
+
+def beside(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
+    """The same measures beside those of an incumbent that is as safe and of lower quality."""
+    found = []
+    for metric in metrics:
+        value = 0.02 if metric.name == "therapeutic_score" else 0.0
+        change = Comparison(value=value, low=value - 0.003, high=value + 0.003, n=5000, method="paired-student-t")
+        found.append(metric.model_copy(update={"incumbent": metric.tuned, "over_incumbent": change}) if metric.tuned else metric)
+    return tuple(found)
 
 
 def spec(*, line: str, seed: int, policy: str, dataset: str) -> Manifest:
@@ -98,6 +109,7 @@ def make_dataset(state: State) -> DatasetVersion:
         shards=(Shard(path=shard.path, split="train", rows=3, digest=shard.digest, size_bytes=shard.size_bytes),),
         families={"cptsd": {"train": 3}},
         licenses={"synthetic": 3},
+        training={"stage1_foundation": {"cptsd": {"synthetic": 3}}},
     )
     state.registry.put(dataset)
     return dataset
@@ -148,17 +160,21 @@ def make_chain(
 def make_report(
     state: State, checkpoint: Checkpoint, manifest: ResolvedManifest, *, metrics: tuple[Metric, ...] | None = None, selection: str = "all"
 ) -> EvaluationReport:
-    """A report, not stored. Another ``selection`` is another question."""
+    """A report, not stored, beside what holds production. Another ``selection`` is another question."""
+    held = holder(checkpoint.line, "production", state=state)
+    incumbent = None if held.recalled or held.checkpoint_id == checkpoint.id else held.checkpoint_id
+    shown = excellent() if metrics is None else metrics
     return EvaluationReport(
         checkpoint_id=checkpoint.id,
         line=checkpoint.line,
-        request=digest_json({"checkpoint": checkpoint.id, "selection": selection}),
+        request=digest_json({"checkpoint": checkpoint.id, "selection": selection} | ({"incumbent": incumbent} if incumbent else {})),
         suites={"safety": SuiteUse(digest=manifest.suites["safety"], selection=digest_json(selection), available=9, used=9)},
         decoding={"max_new_tokens": 48, "method": "greedy"},
         baseline="base_model",
         judge="rules 1",
-        metrics=excellent() if metrics is None else metrics,
+        metrics=beside(shown) if incumbent else shown,
         predictions=(kept(state, "predictions/safety.parquet", f"predictions {checkpoint.id} {selection}".encode()),),
+        incumbent=incumbent,
     )
 
 
@@ -168,9 +184,13 @@ def judged(state: State, chain: Chain) -> PromotionDecision:
 
 
 def again_under(state: State, chain: Chain, policy: str) -> Chain:
-    """The same checkpoint, asked for by a manifest with another policy."""
+    """The same checkpoint, asked for by a manifest with another policy, and asked again beside what holds production by now."""
     manifest = make_manifest(state, line=chain.checkpoint.line, seed=chain.manifest.spec.seed, policy=policy, dataset=chain.dataset)
-    return Chain(dataset=chain.dataset, manifest=manifest, run=chain.run, checkpoint=chain.checkpoint, report=chain.report)
+    report = make_report(state, chain.checkpoint, manifest, metrics=chain.report.metrics)
+    if report.incumbent == chain.report.incumbent:
+        report = chain.report
+    state.registry.put(report)
+    return Chain(dataset=chain.dataset, manifest=manifest, run=chain.run, checkpoint=chain.checkpoint, report=report)
 
 
 def damage(state: State, file: Attachment) -> Path:

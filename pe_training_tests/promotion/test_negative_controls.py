@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import pytest
 
 from pe_training.evaluation.record import EvaluationReport
+from pe_training.promotion.findings import outcome_of
 from pe_training.promotion.policy import load_policy
-from pe_training.promotion.verdict import outcome_of, overall
+from pe_training.promotion.verdict import overall
 from pe_training.settings import SAMPLES
 from pe_training_tests.evaluation import controls
 

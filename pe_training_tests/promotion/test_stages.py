@@ -360,7 +360,7 @@ def _one_winner(state: State, results: list[Pointer | PeError], checkpoint_id: s
 def test_the_shipped_policies_lead_through_all_stages(state: State) -> None:
     chain = factory.make_chain(state, policy="dev")
     assert [p.name for p in sorted((SAMPLES / "policies").iterdir())] == [
-        "dev.yaml", "judge.yaml", "production.yaml", "staging.yaml",
+        "clinical.yaml", "dev.yaml", "judge.yaml", "production.yaml", "staging.yaml",
     ]  # fmt: skip
     for policy in ("dev", "staging", "production"):
         decision = factory.judged(state, factory.again_under(state, chain, policy))

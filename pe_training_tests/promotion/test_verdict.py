@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.evaluation.record import Comparison, Estimate, EvaluationReport, Metric
+from pe_training.promotion.facts import Facts, TrainedOn
+from pe_training.promotion.findings import compare, outcome_of
 from pe_training.promotion.policy import Policy, Rule, load_policy
-from pe_training.promotion.record import Outcome, PromotionDecision
-from pe_training.promotion.verdict import compare, decide, evidence_digest, headline, judge, outcome_of, overall
+from pe_training.promotion.record import Holder, Outcome, PromotionDecision
+from pe_training.promotion.verdict import decide, evidence_digest, headline, judge, overall
 from pe_training.settings import SAMPLES
 from pe_training_tests.promotion import factory
 
@@ -142,15 +144,25 @@ def test_a_rule_about_a_slice_reads_that_slice(chain: factory.Chain) -> None:
     assert outcome(chain, there, by=rule(slice="crisis_type=self_harm")).verdict == "pass"
 
 
+FACTS = Facts(
+    holder=Holder(),
+    trained_on=(TrainedOn(source_id="ds_1", rows={"stage1_foundation": {"cptsd": {"synthetic": 3}}}),),
+    evidence={"report": ("ev_1",), "calibration": (), "dataset": ("ds_1",)},
+    attempt=1,
+)
+
+
 @pytest.mark.parametrize("name", ["dev", "staging", "production"])
 def test_excellent_evidence_passes_each_shipped_policy_and_none_of_it_can_be_missing(chain: factory.Chain, name: str) -> None:
     policy = load_policy(SAMPLES / "policies" / f"{name}.yaml")
 
     def verdict(report: EvaluationReport) -> str:
-        return decide(report, checkpoint=chain.checkpoint, policy=policy, policy_digest=DIGEST, manifest_id=chain.manifest.id).verdict
+        return decide(
+            report, checkpoint=chain.checkpoint, policy=policy, policy_digest=DIGEST, manifest_id=chain.manifest.id, facts=FACTS
+        ).verdict
 
     assert verdict(chain.report) == "pass"
-    blocking = {(r.suite, r.metric) for r in policy.rules_for("causal_lm") if r.severity == "block"}
+    blocking = {(r.suite, r.metric) for r in policy.rules_for("causal_lm") if r.severity == "block" and r.against == "base"}
     for suite, metric in blocking:
         without = tuple(m for m in chain.report.metrics if (m.suite, m.name) != (suite, metric))
         assert verdict(chain.report.model_copy(update={"metrics": without})) == "inconclusive"
@@ -235,9 +247,10 @@ def test_the_whole_is_as_bad_as_its_worst_blocking_rule(found: list[Outcome]) ->
 def test_missing_evidence_never_passes(kept: set[int]) -> None:
     metrics = factory.excellent()
     policy = load_policy(SAMPLES / "policies" / "production.yaml")
-    needed = {(r.suite, r.metric) for r in policy.rules_for("causal_lm") if r.severity == "block"}
+    needed = {(r.suite, r.metric) for r in policy.rules_for("causal_lm") if r.severity == "block" and r.against == "base"}
     report, checkpoint = _loose_report(tuple(m for i, m in enumerate(metrics) if i in kept))
-    verdict = decide(report, checkpoint=checkpoint, policy=policy, policy_digest=DIGEST, manifest_id="mf_" + "0" * 32).verdict
+    manifest_id = "mf_" + "0" * 32
+    verdict = decide(report, checkpoint=checkpoint, policy=policy, policy_digest=DIGEST, manifest_id=manifest_id, facts=FACTS).verdict
     assert (verdict == "pass") == (needed <= {(m.suite, m.name) for m in report.metrics})
 
 
