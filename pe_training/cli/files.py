@@ -24,11 +24,13 @@ def _models() -> dict[str, tuple[str, type[BaseModel]]]:
     from pe_training.datasets.policy import ReleasePolicy
     from pe_training.evaluation.suites import SuiteConfig
     from pe_training.manifests.schema import Manifest
+    from pe_training.promotion.people import People
     from pe_training.promotion.policy import Policy
 
     return {
         "manifest": ("pe-training/v1", Manifest),
         "policy": ("pe-training/policy-v1", Policy),
+        "people": ("pe-training/people-v1", People),
         "release-policy": ("pe-training/release-policy-v1", ReleasePolicy),
         "source": ("pe-training/source-v1", DeclaredSource),
         "suite": ("pe-training/suite-v1", SuiteConfig),
@@ -39,7 +41,8 @@ def _models() -> dict[str, tuple[str, type[BaseModel]]]:
 @answers
 def check(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="YAML files: manifests, policies, release policies, sources, suites, rates.")
+        list[Path],
+        typer.Argument(metavar="FILE...", help="YAML files: manifests, policies, people, release policies, sources, suites, rates."),
     ],
     as_json: AsJson = False,
 ) -> Answer:
@@ -70,6 +73,8 @@ def _parse(path: Path) -> str:
     parsed = parse_config(text, models[found][1], name=str(path))
     if found == "manifest":
         _check_manifest(parsed, path)
+    if found == "people":
+        _check_people(path)
     return found
 
 
@@ -87,6 +92,15 @@ def _check_manifest(parsed: BaseModel, path: Path) -> None:
         raise PeError(error.kind, error.message, where=f"{path}: {error.where}", hint=error.hint) from None
 
 
+def _check_people(path: Path) -> None:
+    """The keys that it names."""
+    from pe_training.promotion.people import read_register
+
+    register = read_register(path)
+    if register.content.identity_provider is not None:
+        register.key_set()
+
+
 def _line(result: dict[str, Any]) -> str:
     if result["ok"]:
         return f"{result['file']}: a valid {result['kind']}"
@@ -96,7 +110,7 @@ def _line(result: dict[str, Any]) -> str:
 
 @answers
 def schema(
-    kind: Annotated[str, typer.Argument(help="manifest, policy, release-policy, source, suite or rates")], as_json: AsJson = False
+    kind: Annotated[str, typer.Argument(help="manifest, policy, people, release-policy, source, suite or rates")], as_json: AsJson = False
 ) -> Answer:
     """Print the JSON Schema of a kind of file, for editors."""
     from pe_training.core.config import suggest

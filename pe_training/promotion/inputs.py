@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import short
 from pe_training.manifests.record import ResolvedManifest
@@ -21,6 +23,12 @@ def pinned_policy(manifest: ResolvedManifest, *, state: State) -> Policy:
         text = state.artifacts.get(pinned.digest).decode("utf-8")
     except UnicodeDecodeError as error:
         raise PeError(Kind.INPUT, f"is not UTF-8 text (byte {error.start})", where=path, hint="save it as UTF-8") from None
+    return _parsed(text, path)
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str, path: str) -> Policy:
+    """A list of decisions asks for the same few policies again and again."""
     return parse_policy(text, name=path)
 
 

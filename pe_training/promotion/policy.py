@@ -8,7 +8,7 @@ that the rule does not apply, which is not the same as having passed it.
 from __future__ import annotations
 
 from pathlib import Path, PurePath
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -21,6 +21,16 @@ from pe_training.manifests.schema import Name, SuiteName
 Stage = Literal["training", "staging", "production"]
 STAGES: tuple[Stage, ...] = ("training", "staging", "production")
 Task = Literal["causal_lm", "text_classification"]
+
+
+RoleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", description="lower-case letters, digits and underscores")]
+
+
+class SignOff(Frozen):
+    """A person who must approve the exact decision, in a role. Two of them are two people, in whatever roles."""
+
+    role: RoleName
+    valid_days: int = Field(ge=1, le=366, description="days after the day it was given on which an approval still opens the stage")
 
 
 class Rule(Frozen):
@@ -40,6 +50,9 @@ class Rule(Frozen):
     unit: Unit
     min_n: int = Field(ge=1, description="fewer independent examples than this are no evidence")
     severity: Literal["block", "warn"] = "block"
+    waivable_by: list[RoleName] = Field(
+        default=[], description="roles of which a person may excuse the model from this rule; default: nobody"
+    )
 
     @model_validator(mode="after")
     def _within_its_unit(self) -> Self:
@@ -60,6 +73,9 @@ class Policy(Frozen):
     requires_stage: Stage | None = Field(default=None, description="where the model must be now; stages are not skipped")
     description: str = Field(min_length=1)
     rules: list[Rule] = Field(min_length=1)
+    approvals: list[SignOff] = Field(default=[], description="who must approve a pass before it opens the stage, each another person")
+    not_author: bool = Field(default=False, description="nobody approves a model whose training they asked for")
+    max_waiver_days: int = Field(default=90, ge=1, le=366, description="a waiver lasts no longer than this")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -67,6 +83,8 @@ class Policy(Frozen):
         if self.requires_stage != below:
             wanted = f"requires_stage: {below}" if below else "no requires_stage"
             raise ValueError(f"a policy for {self.stage} has {wanted}: stages are not skipped")
+        if self.approvals and below is None:
+            raise ValueError(f"approvals would open nothing: {self.stage} is entered without a verdict")
         ids = [rule.id for rule in self.rules]
         if twice := sorted({name for name in ids if ids.count(name) > 1}):
             raise ValueError(f"rule ids are given twice: {', '.join(twice)}")
