@@ -46,7 +46,7 @@ def approve(
     def draft(who: str) -> Statement:
         return draft_approval(whole, person=who, role=role, reason=reason, state=state)
 
-    return _spoken(draft, key=key, token=token, person=person, dry_run=dry_run, state=state)
+    return _spoken(draft, about=whole, key=key, token=token, person=person, dry_run=dry_run, state=state)
 
 
 @answers
@@ -71,7 +71,7 @@ def waive(
     def draft(who: str) -> Statement:
         return draft_waiver(whole, rule=rule, person=who, owner=owner, reason=reason, expires=expires.date(), state=state)
 
-    return _spoken(draft, key=key, token=token, person=person, dry_run=dry_run, state=state)
+    return _spoken(draft, about=whole, key=key, token=token, person=person, dry_run=dry_run, state=state)
 
 
 @answers
@@ -90,7 +90,7 @@ def revoke(
     state = open_state()
     return _spoken(
         lambda who: draft_revocation(seq, person=who, reason=reason, state=state),
-        key=key, token=token, person=person, dry_run=dry_run, state=state,
+        about=f"statement {seq}", key=key, token=token, person=person, dry_run=dry_run, state=state,
     )  # fmt: skip
 
 
@@ -121,9 +121,10 @@ def approvals(
 
 
 def _spoken(
-    draft: Callable[[str], Statement], *, key: Path | None, token: Path | None, person: str | None, dry_run: bool, state: State
+    draft: Callable[[str], Statement], *, about: str, key: Path | None, token: Path | None, person: str | None, dry_run: bool, state: State
 ) -> Answer:
     """Find out who speaks, seal what they say, and keep it."""
+    from pe_training.datasets.gate import remembering
     from pe_training.promotion.approvals import digest_of, give
     from pe_training.promotion.people import require_register
     from pe_training.promotion.seals import sign, speaker_of_key, speaker_of_token
@@ -135,16 +136,17 @@ def _spoken(
         message = "say who speaks: --key FILE or --token FILE" + (" (or --person NAME with --dry-run)" if dry_run else "")
         raise PeError(Kind.INPUT, message, hint="a name alone proves nothing; docs/ops/approvals.md shows how to make a key")
     seal: Seal | None = None
+    with remembering(state, route="approval", subject=about):
+        if key is not None:
+            who, private = speaker_of_key(key, register=register, ask=asking(f"passphrase of {key}: "))
+        else:
+            text = _token(token) if token is not None else ""
+            who, private = speaker_of_token(text, register=register) if text else str(person), None
+    statement = draft(who)
     if key is not None:
-        who, private = speaker_of_key(key, register=register, ask=asking(f"passphrase of {key}: "))
-        statement = draft(who)
         seal = sign(statement, private)
-    elif token is not None:
-        text = _token(token)
-        statement, seal = draft(speaker_of_token(text, register=register)), TokenSeal(token=text)
-    else:
-        assert person is not None
-        statement = draft(person)
+    elif text:
+        seal = TokenSeal(token=text)
     seq = None if dry_run or seal is None else give(statement, seal, state=state)
     ready = "make a token with this nonce today, then give it by --token; whoever speaks in the Dagster UI pastes the seal there"
     data: dict[str, Any] = {

@@ -14,7 +14,7 @@ from pe_training.core.clock import now
 from pe_training.core.config import suggest
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_bytes, short
-from pe_training.datasets.gate import GateError, remember, remembering, require_untainted, require_untainted_in
+from pe_training.datasets.gate import GateError, remembering, require_untainted, require_untainted_in
 from pe_training.promotion.people import PEOPLE, require_register
 from pe_training.promotion.record import PromotionDecision
 from pe_training.promotion.seals import fault, read_seal, speaker_of
@@ -108,12 +108,9 @@ def give(statement: Statement, seal: Seal, *, state: State) -> int:
 
 def approve_sealed(decision_id: str, *, role: str, reason: str, key: str, signature: str, token: str, state: State) -> int:
     """An approval that was sealed elsewhere and is handed in: the words again, and the seal of whoever said them. Returns its number."""
-    try:
+    with remembering(state, route=ROUTES["approve"], subject=decision_id):
         seal = read_seal(key=key, signature=signature, token=token)
         person = speaker_of(seal, register=require_register(state.settings))
-    except PeError as error:
-        remember(error, state=state, route=ROUTES["approve"], subject=decision_id)
-        raise
     return give(draft_approval(decision_id, person=person, role=role, reason=reason, state=state), seal, state=state)
 
 

@@ -102,7 +102,10 @@ def newly_open(spoken: Sequence[tuple[int, str]], *, state: State) -> dict[str, 
     """Manifest -> statement: decisions among ``(statement, decision)`` that open their stage now and have not moved it yet."""
     found: dict[str, int] = {}
     for seq, decision_id in spoken:
-        standing, _ = standing_or_fault(decision := state.registry.get(decision_id, PromotionDecision), state=state)
+        decision = state.registry.find(decision_id, PromotionDecision)
+        if decision is None:
+            continue  # `pe verify` names it; it must not keep others waiting
+        standing, _ = standing_or_fault(decision, state=state)
         with state.registry.reading() as connection:
             moved = was_applied_in(connection, decision.line, known_stage(decision.stage), decision_id)
         if standing.words and standing.opens and not moved:

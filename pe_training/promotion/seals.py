@@ -8,7 +8,6 @@ that was made for anything else can pass for one. A token is an OpenID Connect I
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +16,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from pe_training.core.clock import now
-from pe_training.core.errors import Kind, PeError
+from pe_training.core.errors import Kind
 from pe_training.core.ids import digest_bytes
+from pe_training.datasets.gate import GateError
 from pe_training.promotion.people import PEOPLE, Register
 from pe_training.promotion.statements import KeySeal, Seal, Statement, TokenSeal, text_of
 from pe_training.storage.keys import checked, fingerprint_of, read_private, read_public
@@ -36,7 +36,9 @@ def speaker_of_key(path: Path, *, register: Register, ask: Callable[[], str] | N
     private = read_private(path, where=KEY_OPTION, ask=ask)
     fingerprint = checked(path, private.public_key(), KEY_OPTION).fingerprint
     if fingerprint not in register.owners:
-        raise PeError(Kind.REFUSED, "this key is nobody's here", where=KEY_OPTION, hint=f"its public half must be in the file of {PEOPLE}")
+        raise GateError(
+            Kind.REFUSED, "this key is nobody's here", where=KEY_OPTION, hint=f"its public half must be in the file of {PEOPLE}"
+        )
     return register.owners[fingerprint], private
 
 
@@ -51,15 +53,15 @@ def speaker_of_token(token: str, *, register: Register) -> str:
     claims = _claims(token, register=register)
     moment = now().timestamp()
     if not claims["iat"] - LEEWAY_S <= moment <= claims["exp"] + LEEWAY_S:
-        raise PeError(Kind.REFUSED, "the token is not valid at this time", where=PEOPLE, hint="log in again")
+        raise GateError(Kind.REFUSED, "the token is not valid at this time", where=PEOPLE, hint="log in again")
     person = register.of_subject(claims["sub"])
     if person is None:
-        raise PeError(Kind.REFUSED, "the token is of nobody who is named here", where=PEOPLE, hint="name its `sub` as somebody's subject")
+        raise GateError(Kind.REFUSED, "the token is of nobody who is named here", where=PEOPLE, hint="name its `sub` as somebody's subject")
     return person
 
 
 def read_seal(*, key: str, signature: str, token: str) -> Seal:
-    """The seal in three texts of a form, of which those that do not apply are empty. Raises input."""
+    """The seal in three texts of a form, of which those that do not apply are empty. Raises refused."""
     try:
         if token and not (key or signature):
             return TokenSeal(token=token)
@@ -70,7 +72,7 @@ def read_seal(*, key: str, signature: str, token: str) -> Seal:
     else:
         message = "a name alone proves nothing: there is no seal"
     hint = "give `key` and `signature`, or `token`: `pe approve PD ... --dry-run` makes them"
-    raise PeError(Kind.INPUT, message, where="the seal", hint=hint)
+    raise GateError(Kind.REFUSED, message, where="the seal", hint=hint)
 
 
 def speaker_of(seal: Seal, *, register: Register) -> str:
@@ -78,7 +80,7 @@ def speaker_of(seal: Seal, *, register: Register) -> str:
     if isinstance(seal, TokenSeal):
         return speaker_of_token(seal.token, register=register)
     if seal.key not in register.owners:
-        raise PeError(Kind.REFUSED, "this key is nobody's here", where=PEOPLE, hint="its public half must be in that file")
+        raise GateError(Kind.REFUSED, "this key is nobody's here", where=PEOPLE, hint="its public half must be in that file")
     return register.owners[seal.key]
 
 
@@ -98,16 +100,17 @@ def _signature_fault(statement: Statement, seal: KeySeal, register: Register) ->
     public = read_public(register.files[seal.key], where=PEOPLE)
     assert isinstance(public, ec.EllipticCurvePublicKey)
     try:
-        public.verify(base64.b64decode(seal.signature, validate=True), _encoded(text_of(statement)), _algorithm(public))
-    except (InvalidSignature, binascii.Error):
+        signature = base64.b64decode(seal.signature, validate=True)
+        public.verify(signature, _encoded(text_of(statement)), _algorithm(public))
+    except (InvalidSignature, ValueError):
         return "the signature is not of these words"
-    return None
+    return None if base64.b64encode(signature).decode() == seal.signature else "the signature was written anew"
 
 
 def _token_fault(statement: Statement, seal: TokenSeal, register: Register) -> str | None:
     try:
         claims = _claims(seal.token, register=register)
-    except PeError as error:
+    except GateError as error:
         return error.message
     if register.of_subject(claims["sub"]) != statement.person:
         return f"the token is not {statement.person}'s"
@@ -124,7 +127,9 @@ def _claims(token: str, *, register: Register) -> dict[str, Any]:
 
     provider = register.content.identity_provider
     if provider is None:
-        raise PeError(Kind.REFUSED, "no identity provider is trusted here", where=PEOPLE, hint="add one to the file, or sign with a key")
+        raise GateError(Kind.REFUSED, "no identity provider is trusted here", where=PEOPLE, hint="add one to the file, or sign with a key")
+    if any(_rewritten(part) for part in token.split(".")):
+        raise GateError(Kind.REFUSED, "the token does not count: it was written anew", where=PEOPLE, hint="log in again for exactly this")
     keys = {key.key_id: key for key in register.key_set().keys}
     try:
         key = keys.get(jwt.get_unverified_header(token).get("kid"))
@@ -134,16 +139,29 @@ def _claims(token: str, *, register: Register) -> dict[str, Any]:
             token, key.key, algorithms=[key.algorithm_name], audience=provider.audience, issuer=provider.issuer,
             options={"require": list(CLAIMS), "verify_exp": False, "verify_iat": False, "verify_nbf": False},
         )  # fmt: skip
-    except jwt.InvalidTokenError as error:
+    except jwt.PyJWTError as error:
         reasons = {
             jwt.InvalidKeyError: "its key is not among those of the provider", jwt.InvalidSignatureError: "its signature is wrong",
             jwt.InvalidAudienceError: "it is made for others", jwt.InvalidIssuerError: "it is of another issuer",
         }  # fmt: skip
         reason = next((text for kind, text in reasons.items() if isinstance(error, kind)), "it is not a whole token with a nonce")
-        raise PeError(Kind.REFUSED, f"the token does not count: {reason}", where=PEOPLE, hint="log in again for exactly this") from None
+        raise GateError(Kind.REFUSED, f"the token does not count: {reason}", where=PEOPLE, hint="log in again for exactly this") from None
     if not all(type(found[name]) in (int, float) and 0 <= found[name] < _END_OF_TIME_S for name in ("iat", "exp")):
-        raise PeError(Kind.REFUSED, "the token does not count: its times are no times", where=PEOPLE, hint="log in again for exactly this")
+        raise GateError(
+            Kind.REFUSED, "the token does not count: its times are no times", where=PEOPLE, hint="log in again for exactly this"
+        )
     return found
+
+
+def _rewritten(part: str) -> bool:
+    """Whether a part of a token is not the one way to write its bytes, which its signature would not notice."""
+    try:
+        return (
+            base64.urlsafe_b64encode(base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)).decode().rstrip("=")
+            != part
+        )
+    except ValueError:
+        return True
 
 
 def _encoded(text: bytes) -> bytes:

@@ -165,8 +165,11 @@ def _read(row: sa.Row[tuple[object, ...]]) -> Said:
         except (ValidationError, ValueError, AttributeError):
             problem = "it cannot be read"
         else:
-            if statement.about.decision == row.decision_id:
+            if text_of(statement).decode() != row.body:
+                problem = "its text is not written as it was sealed"
+            elif statement.about.decision == row.decision_id:
                 return Said(seq=row.seq, digest=row.digest, statement=statement, seal=seal, at=row.at)
-            problem = "it is filed under a decision that it is not about"
+            else:
+                problem = "it is filed under a decision that it is not about"
     message = f"statement {row.seq} was changed: {problem}"
     raise PeError(Kind.CORRUPT, message, where="statements", hint="restore the registry from a backup, and find out who wrote to it")
