@@ -14,7 +14,7 @@ from functools import cached_property
 import sqlalchemy as sa
 
 from pe_training.core.clock import now
-from pe_training.core.errors import Kind
+from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import short
 from pe_training.datasets.gate import GateError
 from pe_training.evaluation.record import EvaluationReport
@@ -25,7 +25,7 @@ from pe_training.promotion.people import Register, load_register
 from pe_training.promotion.policy import Policy
 from pe_training.promotion.record import PromotionDecision
 from pe_training.promotion.seals import fault
-from pe_training.promotion.statements import Said, Statement, Subject, registry_name, said_in
+from pe_training.promotion.statements import KeySeal, Said, Statement, Subject, registry_name, said_in
 from pe_training.promotion.verdict import headline, overall
 from pe_training.storage.state import State
 from pe_training.training.record import Checkpoint
@@ -106,6 +106,18 @@ class Hearing:
         words = tuple(self._word(one, subject, revoked.get(one.digest), day or now().date()) for one in said)
         waived = {word.said.statement.rule or "": word for word in words if word.said.statement.act == "waive" and not word.lapse}
         return Standing(decision=self.decision, words=words, needs=self._needs(words), waived=waived)
+
+    def damage_in(self, connection: sa.Connection) -> dict[int, str | None]:
+        """Statement -> what is wrong with how it is kept, if anything. That somebody has left or been revoked is no damage."""
+        said = said_in(connection, self.decision.id)
+        subject = self.subject(registry_name(connection)) if said else None
+        return {one.seq: self._damage(one, subject) for one in said}
+
+    def _damage(self, said: Said, subject: Subject | None) -> str | None:
+        if said.statement.about != subject:
+            return "it is about something else than is kept here"
+        known = self.register is not None and (not isinstance(said.seal, KeySeal) or said.seal.key in self.register.owners)
+        return fault(said.statement, said.seal, register=self.register) if known and self.register else None
 
     def unfit(self, statement: Statement) -> str | None:
         """Why the policy and the file of people do not let this person say this, whoever sealed it."""
@@ -204,6 +216,16 @@ def standing_of(decision: PromotionDecision, *, state: State, day: date | None =
     found = hearing(decision, state=state)
     with state.registry.reading() as connection:
         return found.standing_in(connection, day=day)
+
+
+def damage(decision: PromotionDecision, *, state: State) -> list[tuple[str, str | None]]:
+    """Each statement about a decision by its number, and what is wrong with how it is kept; for `pe verify`."""
+    try:
+        found = hearing(decision, state=state)
+        with state.registry.reading() as connection:
+            return [(str(seq), problem) for seq, problem in found.damage_in(connection).items()]
+    except PeError as error:
+        return [("", error.message)]
 
 
 def require_open(standing: Standing) -> None:

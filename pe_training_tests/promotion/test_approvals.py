@@ -18,6 +18,7 @@ from pe_training.core.clock import now
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_bytes, short
 from pe_training.datasets.gate import attempts
+from pe_training.lineage.verify import verify
 from pe_training.promotion.approvals import draft_approval, draft_revocation, give
 from pe_training.promotion.authors import note_author
 from pe_training.promotion.pointers import current
@@ -485,3 +486,25 @@ def test_a_key_of_nobody_speaks_for_nobody(world: World) -> None:
     register = read_register(world.folder / "people.yaml")
     assert speaker_of_key(world.key("ada"), register=register)[0] == "ada"
     assert error_of(Kind.REFUSED, lambda: speaker_of_key(world.key("mallory"), register=register)).message == "this key is nobody's here"
+
+
+def test_verify_names_a_statement_that_was_changed_and_none_of_somebody_who_left(world: World) -> None:
+    decision = passed(world)
+    seq = world.approve(decision.id, "ada")
+
+    def told() -> list[str]:
+        return [str(check) for check in verify(world.state, decision.id).checks if check.what == "statement"]
+
+    about = f"{decision.id} statement {seq}"
+    assert told() == [f"{about}: holds [statements]"]
+    world.file(FILE.replace("  - {name: ada, roles: [clinical_safety, privacy], keys: [ada.pem]}\n", ""))
+    assert told() == [f"{about}: holds [statements]"]
+    world.file(FILE)
+    with world.state.registry.writing() as connection:
+        row = connection.execute(sa.select(t.statements)).one()
+        text = row.body.replace("every reply", "hardly any")
+        connection.execute(sa.update(t.statements).values(body=text, digest=digest_bytes(text.encode())))
+    assert told() == [f"{about}: the signature is not of these words [statements]"]
+    with world.state.registry.writing() as connection:
+        connection.execute(sa.update(t.statements).values(body=row.body))
+    assert told() == [f"{decision.id} statement: statement {seq} was changed: its text is not what its digest says [statements]"]
