@@ -100,18 +100,15 @@ def report(
     as_json: AsJson = False,
 ) -> Answer:
     """Where the evidence page of a decision is; made again if it was removed."""
-    from pe_training.promotion.lapses import standing_or_fault
+    from pe_training.promotion.lapses import spoken_words
     from pe_training.promotion.record import PromotionDecision
-    from pe_training.promotion.standing import waiting_words, waiver_words
-    from pe_training.views.approvals import standing_data
     from pe_training.views.publish import publish, publish_card
 
     state = open_state()
     decision = state.registry.get(state.registry.resolve(identifier), PromotionDecision)
     path = (publish_card if card else publish)(decision, state=state)
-    standing, problem = standing_or_fault(decision, state=state)
-    words = [*waiver_words(standing), *filter(None, (waiting_words(standing), problem))]
-    data = {"decision": decision.id, "report_path": str(path), "approvals": standing_data(standing), "words": words}
+    words = spoken_words(decision, state=state)
+    data = {"decision": decision.id, "report_path": str(path), "words": words}
     return Answer(data=data, show=lambda: [str(path), *words])
 
 

@@ -14,7 +14,7 @@ from pe_training.core.errors import PeError
 from pe_training.promotion.pointers import current, was_applied_in
 from pe_training.promotion.policy import known_stage
 from pe_training.promotion.record import PromotionDecision
-from pe_training.promotion.standing import Standing, Word, hearing, standing_of, waiting_words
+from pe_training.promotion.standing import Standing, Word, hearing, standing_of, waiting_words, waiver_words
 from pe_training.storage.registry import PAGE_ROWS, Row
 from pe_training.storage.state import State
 
@@ -119,6 +119,14 @@ def standing_or_fault(decision: PromotionDecision, *, state: State) -> tuple[Sta
         return standing_of(decision, state=state), None
     except PeError as error:
         return Standing(decision=decision), str(error)
+
+
+def spoken_words(decision: PromotionDecision, *, state: State) -> list[str]:
+    """What stands beside a verdict, as sentences: who approved, what is waived, whom it waits for, or that this cannot be known."""
+    standing, problem = standing_or_fault(decision, state=state)
+    given = [need.given for need in standing.needs if need.given]
+    said = [f"approved by {word.said.statement.person} ({word.said.statement.role}), until {word.until}" for word in given]
+    return [*said, *waiver_words(standing), *filter(None, (waiting_words(standing), problem))]
 
 
 def _of(standing: Standing, *, until: date) -> list[tuple[str, date | None, bool]]:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from pe_training.core.clock import now
 from pe_training.promotion.approvals import draft_waiver
-from pe_training.promotion.lapses import lapses, newly_open, waiting_now
+from pe_training.promotion.lapses import lapses, newly_open, spoken_words, waiting_now
 from pe_training.promotion.pointers import current
 from pe_training.promotion.record import PromotionDecision
 from pe_training.promotion.stages import apply_decision
@@ -40,6 +40,7 @@ def test_an_approval_is_told_before_it_ends_and_after_and_the_stage_stays(world:
     last = TODAY + timedelta(days=30)
     assert lapses(world.state) == ()
     assert lapses(world.state, day=last - timedelta(days=15)) == ()
+    assert spoken_words(decision, state=world.state) == [f"approved by ada (clinical_safety), until {last}"]
     (soon,) = lapses(world.state, day=last - timedelta(days=14))
     assert (soon.over, str(soon)) == (False, f"staging of empathy: the approval of clinical_safety ends after {last}")
     (over,) = lapses(world.state, day=last + timedelta(days=1))

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, PublicFormat
 
+from pe_training.core.config import parse_config
 from pe_training.core.errors import Kind, PeError
-from pe_training.promotion.people import read_register
-from pe_training_tests.promotion.people import FILE, World, make_world
+from pe_training.promotion.people import People, read_register
+from pe_training.promotion.policy import parse_policy
+from pe_training.promotion.seals import speaker_of_key
+from pe_training_tests.promotion.people import FILE, World, asking, make_world
 from pe_training_tests.storage.test_signatures import key_pair
 
 
@@ -72,3 +79,45 @@ def test_keys_of_a_kind_that_we_do_not_know_do_not_hide_the_others(world: World)
     world.file(FILE)
     (world.folder / "jwks.json").write_text(json.dumps({"keys": [{"kty": "quantum", "kid": "q"}, world.provider.jwk]}))
     assert [key.key_id for key in read_register(world.folder / "people.yaml").key_set().keys] == ["k1"]
+
+
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "ops" / "approvals.md").read_text()
+
+
+def test_what_the_operators_page_shows_is_what_is_read(tmp_path: Path) -> None:
+    policy, people = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    assert [one.role for one in parse_policy(asking(policy), name="staging.yaml").approvals] == ["clinical_safety", "privacy"]
+    assert [one.name for one in parse_config(people, People, name="people.yaml").people] == ["ada", "cleo"]
+    for line in re.findall(r"^openssl .*$", PAGE, re.MULTILINE):
+        subprocess.run(shlex.split(line), cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / "people.yaml").write_text(people)
+    register = read_register(tmp_path / "people.yaml")
+    assert speaker_of_key(tmp_path / "ada.key", register=register)[0] == "ada"
+
+
+def test_every_verb_and_option_that_the_operators_page_shows_exists() -> None:
+    from typer.main import get_command
+
+    from pe_training.cli.main import app
+
+    verbs = get_command(app).commands  # type: ignore[attr-defined]
+    lines = re.findall(r"^(pe \S+ .*)$", PAGE, re.MULTILINE)
+    assert len(lines) == 3
+    for line in lines:
+        _, verb, *words = shlex.split(line)
+        known = {name for option in verbs[verb].params for name in option.opts}
+        assert {word for word in words if word.startswith("--")} <= known, line
+
+
+def test_a_key_with_a_passphrase_is_opened_by_it_alone(world: World) -> None:
+    private = ec.generate_private_key(ec.SECP384R1())
+    (world.folder / "locked.key").write_bytes(
+        private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"one two three"))
+    )
+    (world.folder / "bob.pem").write_bytes(private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    world.file(FILE)
+    register = read_register(world.folder / "people.yaml")
+    assert speaker_of_key(world.folder / "locked.key", register=register, ask=lambda: "one two three")[0] == "bob"
+    with pytest.raises(PeError) as caught:
+        speaker_of_key(world.folder / "locked.key", register=register, ask=lambda: "four")
+    assert caught.value.message.endswith("locked.key is not opened by this passphrase")
