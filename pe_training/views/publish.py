@@ -49,8 +49,7 @@ def publish(decision: PromotionDecision, *, state: State) -> Path:
 
 
 def publish_card(decision: PromotionDecision, *, state: State) -> Path:
-    """The model card of the decision's checkpoint, beside the page. It follows from the records and from what people said, so it is written anew
-    each time."""
+    """The model card of the decision's checkpoint, beside the page. It follows from what is known, so it is written anew each time."""
     from pe_training.views.model_card import model_card
 
     text = model_card(evidence_of(decision, state=state), spoken_words(decision, state=state)).encode()
