@@ -46,6 +46,9 @@ class Settings(BaseSettings):
     trusted_keys: Path | None = Field(
         default=None, description="file or folder of public keys (*.pem), of which one must have signed a model before it is loaded"
     )
+    people: Path | None = Field(
+        default=None, description="file of who may speak in which role, and the keys or logins that prove who speaks; without it nobody may"
+    )
     llm_judge_url: SecretStr | None = Field(
         default=None, description="URL up to /v1 of the OpenAI-compatible endpoint that replies are sent to where a manifest asks for it"
     )
@@ -124,6 +127,7 @@ class Settings(BaseSettings):
             "PE_POLICIES": self.policies, "PE_RELEASE_POLICY": self.release_policy,
             "PE_SUITES": self.suites, "PE_RATES": self.rates,
             "PE_SIGNING_KEY": self.signing_key, "PE_TRUSTED_KEYS": self.trusted_keys,
+            "PE_PEOPLE": self.people,
             "PE_LLM_JUDGE_URL": self.llm_judge_url, "PE_LLM_JUDGE_KEY": self.llm_judge_key,
             "PE_IMAGE_DIGEST": self.image_digest, "PE_ACTOR": self.actor,
         }  # fmt: skip

@@ -24,11 +24,13 @@ def _models() -> dict[str, tuple[str, type[BaseModel]]]:
     from pe_training.datasets.policy import ReleasePolicy
     from pe_training.evaluation.suites import SuiteConfig
     from pe_training.manifests.schema import Manifest
+    from pe_training.promotion.people import People
     from pe_training.promotion.policy import Policy
 
     return {
         "manifest": ("pe-training/v1", Manifest),
         "policy": ("pe-training/policy-v1", Policy),
+        "people": ("pe-training/people-v1", People),
         "release-policy": ("pe-training/release-policy-v1", ReleasePolicy),
         "source": ("pe-training/source-v1", DeclaredSource),
         "suite": ("pe-training/suite-v1", SuiteConfig),
@@ -39,7 +41,8 @@ def _models() -> dict[str, tuple[str, type[BaseModel]]]:
 @answers
 def check(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="YAML files: manifests, policies, release policies, sources, suites, rates.")
+        list[Path],
+        typer.Argument(metavar="FILE...", help="YAML files: manifests, policies, people, release policies, sources, suites, rates."),
     ],
     as_json: AsJson = False,
 ) -> Answer:
@@ -74,6 +77,8 @@ def _parse(path: Path) -> tuple[str, list[PeError]]:
     parsed = parse_config(text, models[found][1], name=str(path))
     if found == "manifest":
         _check_manifest(parsed, path)
+    if found == "people":
+        _check_people(path)
     return found, _check_policy(parsed, text, path) if found == "policy" else []
 
 
@@ -114,6 +119,15 @@ def _check_policy(parsed: BaseModel, text: str, path: Path) -> list[PeError]:
     return errors
 
 
+def _check_people(path: Path) -> None:
+    """The keys that it names."""
+    from pe_training.promotion.people import read_register
+
+    register = read_register(path)
+    if register.content.identity_provider is not None:
+        register.key_set()
+
+
 def _lines(result: dict[str, Any]) -> list[str]:
     if not result["ok"]:
         return [_said(result["error"])]
@@ -127,7 +141,7 @@ def _said(body: dict[str, str | None]) -> str:
 
 @answers
 def schema(
-    kind: Annotated[str, typer.Argument(help="manifest, policy, release-policy, source, suite or rates")], as_json: AsJson = False
+    kind: Annotated[str, typer.Argument(help="manifest, policy, people, release-policy, source, suite or rates")], as_json: AsJson = False
 ) -> Answer:
     """Print the JSON Schema of a kind of file, for editors."""
     from pe_training.core.config import suggest

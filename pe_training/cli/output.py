@@ -72,6 +72,15 @@ def note(text: str) -> None:
     stderr().print(text, markup=False, soft_wrap=True)
 
 
+def asking(prompt: str) -> Callable[[], str] | None:
+    """How to ask a person for a secret, which is not shown; ``None`` where nobody sits at a terminal."""
+    if not sys.stdin.isatty():
+        return None
+    from getpass import getpass
+
+    return lambda: getpass(prompt, stream=sys.stderr)
+
+
 def fail(error: PeError, *, as_json: bool) -> NoReturn:
     """End with an error: one JSON object on standard output, or two lines on standard error."""
     if as_json:

@@ -75,7 +75,9 @@ def stages(
     """Where every model line stands, and the way out of a stage whose model comes from recalled data."""
     from pe_training.lineage.recall import taints_of
     from pe_training.lineage.substitutes import tainted_stages
+    from pe_training.promotion.lapses import lapses, waiting_now
     from pe_training.promotion.pointers import current, history
+    from pe_training.views.approvals import lapses_view, waiting_data, waiting_view
     from pe_training.views.lists import stages_view
 
     state = open_state()
@@ -83,8 +85,12 @@ def stages(
     pointers = [asdict(found) | {"recalls": [recall.seq for recall in taints_of(state, found.checkpoint_id)]} for found in held]
     moves = [asdict(move) for move in history(state, line=line)] if line else []
     ways = tainted_stages(state, line=line)
-    data = {"stages": pointers, "history": moves, "tainted": [asdict(way) for way in ways]}
-    return Answer(data=data, show=lambda: [stages_view(pointers, moves, ways)])
+    waits, lapsed = waiting_now(state, line=line), lapses(state, line=line)
+    data = {
+        "stages": pointers, "history": moves, "tainted": [asdict(way) for way in ways], "lapses": [asdict(one) for one in lapsed],
+        "waiting": waiting_data(waits),
+    }  # fmt: skip
+    return Answer(data=data, show=lambda: [stages_view(pointers, moves, ways), *waiting_view(waits), *lapses_view(lapsed)])
 
 
 @answers
@@ -94,13 +100,16 @@ def report(
     as_json: AsJson = False,
 ) -> Answer:
     """Where the evidence page of a decision is; made again if it was removed."""
+    from pe_training.promotion.lapses import spoken_words
     from pe_training.promotion.record import PromotionDecision
     from pe_training.views.publish import publish, publish_card
 
     state = open_state()
     decision = state.registry.get(state.registry.resolve(identifier), PromotionDecision)
     path = (publish_card if card else publish)(decision, state=state)
-    return Answer(data={"decision": decision.id, "report_path": str(path)}, show=lambda: [str(path)])
+    words = spoken_words(decision, state=state)
+    data = {"decision": decision.id, "report_path": str(path), "words": words}
+    return Answer(data=data, show=lambda: [str(path), *words])
 
 
 VERBS: Verbs = {"promote": promote, "rollback": rollback, "stages": stages, "report": report}

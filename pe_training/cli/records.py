@@ -27,6 +27,8 @@ def ls(
 ) -> Answer:
     """List records of a kind, newest first."""
     from pe_training.lineage.recall import tainted_by
+    from pe_training.promotion.lapses import waiting
+    from pe_training.promotion.record import PromotionDecision
     from pe_training.views.lists import records_table
 
     state = open_state()
@@ -34,11 +36,12 @@ def ls(
     newest = before if seen is None else min(seen.seq + 1, seen.seq + 1 if before is None else before)
     rows = state.registry.rows(kind, label=name, before=newest, limit=limit)
     tainted = tainted_by(state, [row.id for row in rows], at=seen.at if seen else None)
+    waits = {one.decision_id: one.words for one in waiting(rows, state=state)} if kind == PromotionDecision.kind and seen is None else {}
     data = {
-        "records": [vars(row) | {"recalls": tainted.get(row.id, ())} for row in rows],
+        "records": [vars(row) | {"recalls": tainted.get(row.id, ()), "waits": waits.get(row.id)} for row in rows],
         "next_before": rows[-1].seq if len(rows) == limit else None,
     }
-    return Answer(data=data, show=lambda: [records_table(rows, tainted)])
+    return Answer(data=data, show=lambda: [records_table(rows, tainted, waits)])
 
 
 @answers
@@ -48,9 +51,11 @@ def show(identifier: Id, as_json: AsJson = False) -> Answer:
     from pe_training.datasets.record import DatasetVersion
     from pe_training.evaluation.record import JudgeCalibration
     from pe_training.lineage.recall import taints_of
+    from pe_training.promotion.lapses import standing_or_fault
     from pe_training.promotion.record import PromotionDecision
     from pe_training.training.record import TrainingRun
     from pe_training.training.reproduction import happened
+    from pe_training.views.approvals import standing_data, standing_view
     from pe_training.views.console import calibration_view, decision_view
     from pe_training.views.lists import record_view
     from pe_training.views.recalls import banner
@@ -68,7 +73,10 @@ def show(identifier: Id, as_json: AsJson = False) -> Answer:
         data |= happened(state, whole)
         return Answer(data=data, show=lambda: [*banner(recalls), record_view(data), run_facts(data)])
     if kind_of(whole) == PromotionDecision.kind:
-        return Answer(data=data, show=lambda: [*banner(recalls), decision_view(registry.get(whole, PromotionDecision))])
+        standing, problem = standing_or_fault(registry.get(whole, PromotionDecision), state=state)
+        data |= {"approvals": standing_data(standing), "problem": problem}
+        unknown = [problem] if problem else []
+        return Answer(data=data, show=lambda: [*banner(recalls), decision_view(standing.decision), *standing_view(standing), *unknown])
     if kind_of(whole) == JudgeCalibration.kind:
         return Answer(data=data, show=lambda: [calibration_view(registry.get(whole, JudgeCalibration))])
     return Answer(data=data, show=lambda: [*banner(recalls), record_view(data)])

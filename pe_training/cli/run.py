@@ -82,6 +82,7 @@ def _make(manifest: ResolvedManifest, chain: Chain, *, state: State) -> Chain:
     from pe_training.cli.launch import run_chain
     from pe_training.cli.progress import watching
     from pe_training.manifests.plan import admit
+    from pe_training.promotion.authors import note_author
     from pe_training.promotion.chain import chain_of
     from pe_training.storage.locks import exclusive
     from pe_training.training.needs import require_machine
@@ -92,6 +93,8 @@ def _make(manifest: ResolvedManifest, chain: Chain, *, state: State) -> Chain:
         if chain.checkpoint is None:
             require_machine(manifest.spec)
         state.registry.put(manifest)
+        if chain.checkpoint is None:
+            note_author(chain.run.id, manifest_id=manifest.id, state=state)
         if chain.checkpoint is not None:
             note("the checkpoint exists already: not trained again")
         with watching(state.settings.root / "runs", chain.checkpoint.id if chain.checkpoint else chain.run.id):
@@ -106,12 +109,15 @@ def _make(manifest: ResolvedManifest, chain: Chain, *, state: State) -> Chain:
 
 def _answer(chain: Chain, *, reused: bool, state: State, path: Path) -> Answer:
     from pe_training.costs.ledger import spent
+    from pe_training.promotion.lapses import standing_or_fault
+    from pe_training.views.approvals import standing_data, standing_view
     from pe_training.views.publish import publish
 
     assert chain.checkpoint is not None
     assert chain.report is not None
     assert chain.decision is not None
     page = publish(chain.decision, state=state)
+    standing, _ = standing_or_fault(chain.decision, state=state)
     cost = spent(state, subject=chain.run.id) + spent(state, subject=chain.checkpoint.id)
     data: dict[str, Any] = {
         "run": chain.run.id,
@@ -122,6 +128,7 @@ def _answer(chain: Chain, *, reused: bool, state: State, path: Path) -> Answer:
         "decision": chain.decision.id,
         "verdict": chain.decision.verdict,
         "policy": chain.decision.policy_name,
+        "approvals": standing_data(standing),
         "outcomes": [outcome.content() for outcome in chain.decision.outcomes],
         "cost_usd": float(cost),
         "report_path": str(page),
@@ -134,9 +141,10 @@ def _answer(chain: Chain, *, reused: bool, state: State, path: Path) -> Answer:
 
         assert chain.decision is not None
         assert chain.report is not None
-        return run_view(
+        shown = run_view(
             chain.decision, chain.report, trace_up(state, chain.decision.id), cost_usd=cost, page=page, reused=reused, manifest_path=path
         )
+        return [*shown, *standing_view(standing)]
 
     return Answer(data=data, show=show, yes=chain.decision.verdict == "pass")
 

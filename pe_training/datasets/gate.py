@@ -71,13 +71,18 @@ def remembering(state: State, *, route: str, subject: str, dataset_id: str | Non
     try:
         yield
     except GateError as error:
-        with state.registry.writing() as connection:
-            connection.execute(
-                sa.insert(refused_attempts).values(
-                    route=route, subject=subject, dataset_id=dataset_id, message=error.message, actor=state.settings.who, at=stamp(now())
-                )
-            )
+        remember(error, state=state, route=route, subject=subject, dataset_id=dataset_id)
         raise
+
+
+def remember(error: PeError, *, state: State, route: str, subject: str, dataset_id: str | None = None) -> None:
+    """Keep one attempt that was refused."""
+    with state.registry.writing() as connection:
+        connection.execute(
+            sa.insert(refused_attempts).values(
+                route=route, subject=subject, dataset_id=dataset_id, message=error.message, actor=state.settings.who, at=stamp(now())
+            )
+        )
 
 
 def attempts(state: State, *, before: int | None = None, limit: int = PAGE_ROWS) -> tuple[Attempt, ...]:

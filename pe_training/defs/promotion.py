@@ -3,17 +3,22 @@
 from collections.abc import Iterator
 
 import dagster as dg
+from pydantic import Field
 
 from pe_training.defs.evaluation import evaluation_report
 from pe_training.defs.manifests import training_partitions
 from pe_training.defs.provenance import used
 from pe_training.defs.resources import Store
 from pe_training.manifests.record import ResolvedManifest
+from pe_training.promotion.approvals import approve_sealed
 from pe_training.promotion.chain import chain_of, decide_manifest
+from pe_training.promotion.lapses import newly_open, standing_or_fault
 from pe_training.promotion.pointers import current
 from pe_training.promotion.record import Outcome, PromotionDecision
 from pe_training.promotion.stages import apply_decision
-from pe_training.views.markdown import decision_markdown, stages_markdown
+from pe_training.promotion.standing import standing_of
+from pe_training.promotion.statements import spoken_since
+from pe_training.views.markdown import approvals_markdown, decision_markdown, stages_markdown
 from pe_training.views.publish import publish
 
 # What the shipped policies ask, by id: each shows as a check with its value and its threshold.
@@ -24,6 +29,7 @@ RULES = (
     "therapeutic-quality-gained", "calibration-crisis-response", "calibration-refusal", "calibration-method", "tries", "licences",
     "phases", "families", "fresh-report", "fresh-calibration", "fresh-dataset",
 )  # fmt: skip
+APPROVALS = "approvals"
 
 
 @dg.asset(partitions_def=training_partitions, group_name="promotion", deps=[evaluation_report])
@@ -32,6 +38,7 @@ def promotion_decision(context: dg.AssetExecutionContext, store: Store) -> dg.Ma
     state = store.open()
     decision = decide_manifest(state.registry.get(context.partition_key, ResolvedManifest), state=state)
     page = publish(decision, state=state)
+    standing, _ = standing_or_fault(decision, state=state)
     return dg.MaterializeResult(
         data_version=dg.DataVersion(decision.id),
         metadata={
@@ -39,6 +46,7 @@ def promotion_decision(context: dg.AssetExecutionContext, store: Store) -> dg.Ma
             "summary": dg.MetadataValue.md(decision_markdown(decision)),
             "page": dg.MetadataValue.path(page),
             "id": decision.id,
+            "approvals": dg.MetadataValue.md(approvals_markdown(standing)),
         },
         tags=used(evaluation_report=decision.report_id),
     )
@@ -47,7 +55,7 @@ def promotion_decision(context: dg.AssetExecutionContext, store: Store) -> dg.Ma
 @dg.multi_asset_check(
     specs=[
         dg.AssetCheckSpec(name.replace("-", "_"), asset=promotion_decision, partitions_def=training_partitions)
-        for name in ("verdict", *RULES)
+        for name in ("verdict", APPROVALS, *RULES)
     ],
     can_subset=True,
 )
@@ -58,6 +66,18 @@ def gate_rules(context: dg.AssetCheckExecutionContext, store: Store) -> Iterator
     decision = decide_manifest(manifest, state=state)
     yield dg.AssetCheckResult(
         asset_key="promotion_decision", check_name="verdict", passed=decision.verdict == "pass", metadata={"verdict": decision.verdict}
+    )
+    standing = standing_of(decision, state=state)
+    yield dg.AssetCheckResult(
+        asset_key="promotion_decision",
+        check_name=APPROVALS,
+        passed=not standing.waits_for,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "value": len(standing.needs) - len(standing.waits_for),
+            "threshold": len(standing.needs),
+            "waits": dg.MetadataValue.md(approvals_markdown(standing)),
+        },
     )
     for outcome in applicable(decision):
         yield dg.AssetCheckResult(
@@ -115,3 +135,41 @@ def gate(context: dg.SensorEvaluationContext, store: Store) -> dg.SensorResult:
             requests.append(dg.RunRequest(run_key=f"gate-{event.storage_id}", partition_key=event.partition_key))
         cursor = str(event.storage_id)
     return dg.SensorResult(run_requests=requests, cursor=cursor)
+
+
+class Approval(dg.Config):
+    """What the Launchpad asks for. A name is not among it: the seal says who speaks, and is no secret."""
+
+    decision: str = Field(description="whole id of the decision (pd_...)")
+    role: str = Field(description="the role in which you approve")
+    reason: str = Field(description="why, in the words that were sealed")
+    key: str = Field(default="", description="with a key: `key` of the seal that `pe approve ... --key FILE --dry-run --json` makes")
+    signature: str = Field(default="", description="with a key: `signature` of that seal")
+    token: str = Field(default="", description="with a login: an ID token whose nonce is the one that `pe approve ... --dry-run` shows")
+
+
+@dg.op
+def approve_decision(context: dg.OpExecutionContext, config: Approval, store: Store) -> None:
+    """Keep an approval that was sealed by whoever gives it."""
+    given = {name: getattr(config, name) for name in ("role", "reason", "key", "signature", "token")}
+    seq = approve_sealed(config.decision, **given, state=store.open())
+    context.log.info(f"kept as statement {seq}")
+
+
+@dg.job(description="Approve a decision: from the Launchpad, with a seal of your own.")
+def approve() -> None:
+    """One step."""
+    approve_decision()
+
+
+@dg.sensor(job=decide, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+def approved(context: dg.SensorEvaluationContext, store: Store) -> dg.SensorResult:
+    """A decision whose last approval or waiver has come moves its stage. Reads statements from its cursor on, 100 a tick."""
+    state = store.open()
+    spoken = spoken_since(state, int(context.cursor or 0), limit=100)
+    opened = newly_open(spoken, state=state)
+    return dg.SensorResult(
+        run_requests=[dg.RunRequest(run_key=f"approved-{seq}", partition_key=manifest) for manifest, seq in opened.items()],
+        dynamic_partitions_requests=[training_partitions.build_add_request(list(opened))] if opened else [],
+        cursor=str(spoken[-1][0]) if spoken else context.cursor,
+    )

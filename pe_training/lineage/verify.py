@@ -21,6 +21,7 @@ from pe_training.evaluation.record import EvaluationReport, JudgeCalibration
 from pe_training.lineage.trace import release_query
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.promotion.record import EVIDENCE_PAGE, PromotionDecision
+from pe_training.promotion.standing import damage
 from pe_training.promotion.verdict import require_follows
 from pe_training.storage import tables as t
 from pe_training.storage.keys import trusted_keys
@@ -32,16 +33,9 @@ from pe_training.training.record import Checkpoint, ImportedModel, TrainingRun
 MODELS: dict[str, type[Record]] = {
     model.kind: model
     for model in (
-        DatasetVersion,
-        ResolvedManifest,
-        TrainingRun,
-        Checkpoint,
-        ImportedModel,
-        JudgeCalibration,
-        EvaluationReport,
-        PromotionDecision,
+        DatasetVersion, ResolvedManifest, TrainingRun, Checkpoint, ImportedModel, JudgeCalibration, EvaluationReport, PromotionDecision,
     )
-}
+}  # fmt: skip
 PAGE_RECORDS = 200
 
 
@@ -50,7 +44,7 @@ class Check:
     """One thing that was compared. ``problem`` is ``None`` where it holds."""
 
     record_id: str
-    what: str  # record | content | columns | file | listing | link | rows | signature | verdict
+    what: str  # record | content | columns | file | listing | link | rows | signature | statement | verdict
     name: str  # the file or role it is about; empty for the record itself
     place: str  # where to look: a table of the registry or the object's place in the artifact store
     problem: str | None = None
@@ -145,6 +139,8 @@ def _verify_one(state: State, identifier: str, seen: _Seen) -> tuple[list[Check]
     if isinstance(record, PromotionDecision):
         checks += _page(state, identifier, listed)
         checks.append(_caught(identifier, "verdict", "records", lambda: require_follows(record, state=state)))
+        said = damage(record, state=state)
+        checks += [Check(record_id=identifier, what="statement", name=name, place="statements", problem=told) for name, told in said]
     return checks, [*linked.values(), *record.parents().values()]
 
 

@@ -25,6 +25,16 @@ Task = Literal["causal_lm", "text_classification"]
 REQUIREMENTS = ("tries", "licences", "phases", "families", "fresh-report", "fresh-calibration", "fresh-dataset")
 
 
+RoleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", description="lower-case letters, digits and underscores")]
+
+
+class SignOff(Frozen):
+    """A person who must approve the exact decision, in a role. Two of them are two people, in whatever roles."""
+
+    role: RoleName
+    valid_days: int = Field(ge=1, le=366, description="days after the day it was given on which an approval still opens the stage")
+
+
 class Rule(Frozen):
     """One bound on one measure. The pessimistic end of its interval must hold it."""
 
@@ -52,6 +62,9 @@ class Rule(Frozen):
     unit: Unit
     min_n: int = Field(ge=1, description="fewer independent examples than this are no evidence")
     severity: Literal["block", "warn"] = "block"
+    waivable_by: list[RoleName] = Field(
+        default=[], description="roles of which a person may excuse the model from this rule; default: nobody"
+    )
 
     @property
     def limit(self) -> float:
@@ -155,6 +168,9 @@ class Policy(Frozen):
     training_data: TrainingData | None = None
     calibrations: list[Calibrated] = Field(default=[])
     freshness: Freshness | None = None
+    approvals: list[SignOff] = Field(default=[], description="who must approve a pass before it opens the stage, each another person")
+    not_author: bool = Field(default=False, description="nobody approves a model whose training they asked for")
+    max_waiver_days: int = Field(default=90, ge=1, le=366, description="a waiver lasts no longer than this")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -162,6 +178,8 @@ class Policy(Frozen):
         if self.requires_stage != below:
             wanted = f"requires_stage: {below}" if below else "no requires_stage"
             raise ValueError(f"a policy for {self.stage} has {wanted}: stages are not skipped")
+        if self.approvals and below is None:
+            raise ValueError(f"approvals would open nothing: {self.stage} is entered without a verdict")
         ids = [*(rule.id for rule in self.rules), *(asked.id for asked in self.calibrations)]
         if twice := sorted({name for name in ids if ids.count(name) > 1}):
             raise ValueError(f"rule ids are given twice: {', '.join(twice)}")

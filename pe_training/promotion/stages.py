@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import short
 from pe_training.core.records import Record
-from pe_training.datasets.gate import remembering, require_untainted, require_untainted_in
+from pe_training.datasets.gate import GateError, remember, remembering, require_untainted, require_untainted_in
 from pe_training.evaluation.record import EvaluationReport
 from pe_training.promotion.admission import require_current
 from pe_training.promotion.pointers import (
@@ -30,6 +30,8 @@ from pe_training.promotion.pointers import (
 )
 from pe_training.promotion.policy import Stage, known_stage, stage_below
 from pe_training.promotion.record import PromotionDecision
+from pe_training.promotion.standing import hearing, not_open, require_open, waiver_words
+from pe_training.promotion.statements import lock_decision_in
 from pe_training.promotion.verdict import headline, require_follows
 from pe_training.storage.signatures import require_signed
 from pe_training.storage.state import State
@@ -61,8 +63,10 @@ def plan_promotion(
     checkpoint = state.registry.get(checkpoint_id, Checkpoint)
     require_untainted(checkpoint_id, decision_id, state=state, route="promotion")
     decision = _proved(decision_id, state)
-    _require_pass(checkpoint, target, decision)
-    with state.registry.reading() as connection:
+    asked = hearing(decision, state=state)
+    with remembering(state, route="promotion", subject=checkpoint_id), state.registry.reading() as connection:
+        _require_pass(checkpoint, target, decision)
+        require_open(asked.standing_in(connection))
         held = pointer_in(connection, checkpoint.line, target)
         _require_version(checkpoint.line, target, held, expected_version)
         if held and held.checkpoint_id == checkpoint_id:
@@ -151,36 +155,53 @@ def apply_decision(decision: PromotionDecision, *, state: State) -> tuple[Move, 
     """What follows from a decision by itself: its checkpoint enters training, and on a pass the decision's stage where it may.
 
     Both moves are one transaction. A decision moves each stage once: applied again, also after a rollback, it changes nothing.
-    A pass whose stage cannot be entered yet (production, while another checkpoint holds staging) waits: apply it again later.
+    A pass whose stage cannot be entered yet (production, while another checkpoint holds staging) waits: apply it again later. So does
+    one that lacks the approval of people, which is remembered as a refusal.
     Returns the moves made. Raises corrupt where evidence is damaged, refused where it has aged or the incumbent is another by now.
     """
     require_untainted(decision.checkpoint_id, decision.id, state=state, route="promotion")
     proved = _proved(decision.id, state)
     checkpoint = state.registry.get(proved.checkpoint_id, Checkpoint)
     target = known_stage(proved.stage)
-    actor, reason = f"policy {proved.policy_name}", headline(proved)
+    asked = hearing(proved, state=state)
     made: list[Move] = []
+    lacking: PeError | None = None
     with _moving(state, "promotion", checkpoint.id) as connection:
+        lock_decision_in(connection, proved.id)
+        standing = asked.standing_in(connection)
+        actor, reason = f"policy {proved.policy_name}", "; ".join((headline(proved), *waiver_words(standing)))
         wanted: list[tuple[Stage, Action]] = [("training", "enter")]
-        if proved.verdict == "pass" and target != "training":
+        if standing.passes and target != "training":
             wanted.append((target, "promote"))
         for stage, action in wanted:
             held = pointer_in(connection, checkpoint.line, stage)
             done = was_applied_in(connection, checkpoint.line, stage, proved.id)
             if done or not _holds_below(connection, checkpoint.line, stage, checkpoint.id):
                 continue
+            if action == "promote" and not standing.opens:
+                lacking = not_open(standing)
+                continue
             if action == "promote":
                 require_current(proved, state=state)
             move = _move(held, checkpoint, stage, action, actor=actor, reason=reason, decision_id=proved.id)
             set_in(connection, move)
             made.append(move)
+    if lacking:
+        remember(lacking, state=state, route="promotion", subject=checkpoint.id)
     return tuple(made)
 
 
 def _commit(move: Move, state: State) -> Pointer:
+    asked = (
+        hearing(state.registry.get(move.decision_id, PromotionDecision), state=state)
+        if move.action == "promote" and move.decision_id
+        else None
+    )
     with _moving(state, "promotion" if move.action == "promote" else "rollback", move.to_id) as connection:
-        if move.action == "promote":
+        if asked is not None:
             _require_below(connection, move.line, move.stage, move.to_id)
+            lock_decision_in(connection, asked.decision.id)
+            require_open(asked.standing_in(connection))
         return set_in(connection, move)
 
 
@@ -206,13 +227,10 @@ def _proved(decision_id: str, state: State) -> PromotionDecision:
 def _require_pass(checkpoint: Checkpoint, stage: Stage, decision: PromotionDecision) -> None:
     if decision.checkpoint_id != checkpoint.id:
         message = f"decision {short(decision.id)} is about {short(decision.checkpoint_id)}, not about {short(checkpoint.id)}"
-        raise PeError(Kind.REFUSED, message, where=decision.id, hint="give the decision made for this checkpoint")
+        raise GateError(Kind.REFUSED, message, where=decision.id, hint="give the decision made for this checkpoint")
     if decision.stage != stage:
         message = f"decision {short(decision.id)} is for {decision.stage}, not for {stage}"
-        raise PeError(Kind.REFUSED, message, where=decision.id, hint=f"run the manifest with a policy for {stage}")
-    if decision.verdict != "pass":
-        message = f"{short(checkpoint.id)} may not enter {stage}: {headline(decision)}"
-        raise PeError(Kind.REFUSED, message, where=decision.id, hint=f"`pe show {short(decision.id)}` lists the reasons")
+        raise GateError(Kind.REFUSED, message, where=decision.id, hint=f"run the manifest with a policy for {stage}")
 
 
 def _require_below(connection: sa.Connection, line: str, stage: Stage, checkpoint_id: str) -> None:

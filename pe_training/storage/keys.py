@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,25 +51,45 @@ def trusted_keys(settings: Settings) -> tuple[Key, ...] | None:
 
 def _private(path: Path) -> Key:
     _require_library(SIGNING)
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    try:
-        key = load_pem_private_key(_text(path, SIGNING), None)
-    except (ValueError, TypeError) as error:
-        what = "is encrypted, and nobody is here to be asked" if isinstance(error, TypeError) else "holds no private key in PEM"
-        raise _unusable(path, SIGNING, what) from None
-    return _checked(path, key.public_key(), SIGNING)
+    return checked(path, read_private(path, where=SIGNING).public_key(), SIGNING)
 
 
 def _public(path: Path) -> Key:
     _require_library(TRUSTED)
+    return checked(path, read_public(path, where=TRUSTED), TRUSTED)
+
+
+def public_key(path: Path, *, where: str) -> Key:
+    """The key in a file of a public key. Raises input, at ``where``."""
+    return checked(path, read_public(path, where=where), where)
+
+
+def read_private(path: Path, *, where: str, ask: Callable[[], str] | None = None) -> Any:
+    """The private key in a PEM file; ``ask`` gets the passphrase of an encrypted one from a person. Raises input, at ``where``."""
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    text = _text(path, where)
+    try:
+        return load_pem_private_key(text, None)
+    except ValueError:
+        raise _unusable(path, where, "holds no private key in PEM") from None
+    except TypeError:
+        if ask is None:
+            raise _unusable(path, where, "is encrypted, and nobody is here to be asked") from None
+    try:
+        return load_pem_private_key(text, ask().encode())
+    except ValueError:
+        raise PeError(Kind.INPUT, f"{path} is not opened by this passphrase", where=where, hint="run the command again") from None
+
+
+def read_public(path: Path, *, where: str) -> Any:
+    """The public key in a PEM file. Raises input, at ``where``."""
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     try:
-        key = load_pem_public_key(_text(path, TRUSTED))
+        return load_pem_public_key(_text(path, where))
     except ValueError:
-        raise _unusable(path, TRUSTED, "holds no public key in PEM") from None
-    return _checked(path, key, TRUSTED)
+        raise _unusable(path, where, "holds no public key in PEM") from None
 
 
 def _text(path: Path, where: str) -> bytes:
@@ -78,15 +99,17 @@ def _text(path: Path, where: str) -> bytes:
         raise _unusable(path, where, f"cannot be read ({os.strerror(error.errno or 0)})") from None
 
 
-def _checked(path: Path, public: Any, where: str) -> Key:
+def checked(path: Path, public: Any, where: str) -> Key:
+    """The key of a file, on one of our curves. Raises input, at ``where``."""
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
     if not isinstance(public, EllipticCurvePublicKey) or public.curve.name not in _CURVES:
         raise _unusable(path, where, f"holds no key on one of the curves {', '.join(_CURVES)}")
-    return Key(path.absolute(), _fingerprint(public))
+    return Key(path.absolute(), fingerprint_of(public))
 
 
-def _fingerprint(public: Any) -> str:
+def fingerprint_of(public: Any) -> str:
+    """SHA-256 of a public key's PEM text."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     return hashlib.sha256(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)).hexdigest()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
-SCHEMA_VERSION = "0005"  # the newest file in migrations/versions
+SCHEMA_VERSION = "0006"  # the newest file in migrations/versions
 metadata = MetaData()
 
 records = Table(
@@ -120,6 +120,23 @@ stage_moves = Table(
     Column("reason", Text, nullable=False),
     Column("at", String(20), nullable=False),
     Index("moves_by_stage", "line", "stage", "seq"),
+    sqlite_autoincrement=True,
+)  # fmt: skip
+
+registry_identity = Table(
+    "registry_identity", metadata,
+    Column("id", String(36), primary_key=True),  # drawn once, so that what people say here counts nowhere else
+)  # fmt: skip
+
+statements = Table(
+    "statements", metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("digest", String(71), nullable=False, unique=True),  # of the body: nothing is said twice
+    Column("decision_id", String(64), nullable=False),
+    Column("body", Text, nullable=False),  # canonical JSON, as it was signed
+    Column("seal", Text, nullable=False),  # JSON: the signature and whose it is
+    Column("at", String(20), nullable=False),
+    Index("statements_by_decision", "decision_id", "seq"),
     sqlite_autoincrement=True,
 )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -24,13 +25,17 @@ from pe_training.views.recalls import ways_view
 SHOWN_CHANGES = 12
 
 
-def records_table(rows: Sequence[Row], tainted: Mapping[str, Sequence[int]]) -> RenderableType:
-    """Records as a list. ``tainted``: id -> the recalls that taint it."""
+def records_table(
+    rows: Sequence[Row], tainted: Mapping[str, Sequence[int]], waits: Mapping[str, str] = MappingProxyType({})
+) -> RenderableType:
+    """Records as a list. ``tainted``: id -> the recalls that taint it. ``waits``: id -> what it waits for."""
     if not rows:
         return Text("none yet")
     made = table("id", "name", "made (UTC)", ">seq")
     for row in rows:
         label = plain(row.label).append_text(taint(tainted.get(row.id, ())))
+        if row.id in waits:
+            label.append_text(plain(f"  {MARKS['inconclusive']} {waits[row.id]}", STYLES["inconclusive"]))
         made.add_row(plain(row.id), label, _moment(row.created_at), str(row.seq))
     return made
 

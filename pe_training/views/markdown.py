@@ -16,6 +16,7 @@ from pe_training.evaluation.record import Estimate, EvaluationReport, JudgeCalib
 from pe_training.manifests.plan import Plan
 from pe_training.promotion.pointers import Pointer
 from pe_training.promotion.record import Outcome, PromotionDecision
+from pe_training.promotion.standing import Standing, waiver_words
 from pe_training.training.record import Checkpoint
 from pe_training.views import numbers, words
 
@@ -42,6 +43,21 @@ def decision_markdown(decision: PromotionDecision) -> str:
     head = f"**{numbers.VERDICT_WORDS[decision.verdict]}** {cell(words.permission(decision))}. {cell(words.summary(decision), 120)}"
     rows = [_rule(outcome) for outcome in words.worst_first(decision.outcomes)]
     return lines_table(head, ("verdict", "rule", "found (95 %)", "needed"), rows)
+
+
+def approvals_markdown(standing: Standing) -> str:
+    """Who has approved, who must still, and what is waived."""
+    if not standing.needs and not standing.waived:
+        return "**nobody** is asked: the verdict alone decides"
+    head = f"**{len(standing.needs) - len(standing.waits_for)} of {numbers.count(len(standing.needs), 'approval')}** given"
+    head += "".join(f". {cell(text, 150)}" for text in waiver_words(standing))
+    rows = [
+        [cell(need.role), cell(need.given.said.statement.person), str(need.given.until)]
+        if need.given
+        else [cell(need.role), "-", cell(f"waits for {' or '.join(need.may) or 'somebody to be named'}")]
+        for need in standing.needs
+    ]
+    return lines_table(head, ("role", "by", "until"), rows)
 
 
 def report_markdown(report: EvaluationReport) -> str:

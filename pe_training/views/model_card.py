@@ -6,7 +6,7 @@ cards cannot lose them. Below it, in words: the verdict, what was measured, what
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from huggingface_hub import EvalResult, ModelCardData
 
@@ -21,9 +21,9 @@ PIPELINES = {"causal_lm": "text-generation", "text_classification": "text-classi
 _CELL = 200
 
 
-def model_card(evidence: Evidence) -> str:
+def model_card(evidence: Evidence, said: Sequence[str] = ()) -> str:
     """The card as Markdown. The same evidence always gives the same text."""
-    body = "\n\n".join(part for part in _parts(evidence) if part)
+    body = "\n\n".join(part for part in _parts(evidence, said) if part)
     return f"---\n{_front_matter(evidence)}\n---\n\n{body}\n"
 
 
@@ -59,7 +59,7 @@ def _results(report: EvaluationReport, *, task: str) -> Iterator[EvalResult]:
             )
 
 
-def _parts(e: Evidence) -> Iterator[str]:
+def _parts(e: Evidence, said: Sequence[str]) -> Iterator[str]:
     spec = e.manifest.spec
     yield f"# {cell(e.decision.line)}"
     yield (
@@ -67,6 +67,8 @@ def _parts(e: Evidence) -> Iterator[str]:
         f"{cell(words.permission(e.decision))}. {cell(words.summary(e.decision), _CELL)}"
     )
     yield "\n".join(f"- {numbers.VERDICT_WORDS[o.verdict]}: {cell(o.reason, 2 * _CELL)}" for o in words.worst_first(e.decision.outcomes))
+    if said:
+        yield "\n".join(f"- {cell(text, 4 * _CELL)}" for text in said)
     yield "## What it is for"
     yield _use(spec)
     yield "## What was measured"

@@ -21,6 +21,7 @@ from pe_training.evaluation.suites import load_suite, prompts
 from pe_training.lineage.recall import taints_of
 from pe_training.lineage.trace import trace_up
 from pe_training.manifests.record import ResolvedManifest
+from pe_training.promotion.lapses import spoken_words
 from pe_training.promotion.record import EVIDENCE_PAGE, PromotionDecision
 from pe_training.storage.durable import write_durably
 from pe_training.storage.state import State
@@ -48,10 +49,10 @@ def publish(decision: PromotionDecision, *, state: State) -> Path:
 
 
 def publish_card(decision: PromotionDecision, *, state: State) -> Path:
-    """The model card of the decision's checkpoint, beside the page. It follows from the records, so it is written anew each time."""
+    """The model card of the decision's checkpoint, beside the page. It follows from what is known, so it is written anew each time."""
     from pe_training.views.model_card import model_card
 
-    text = model_card(evidence_of(decision, state=state)).encode()
+    text = model_card(evidence_of(decision, state=state), spoken_words(decision, state=state)).encode()
     path = state.settings.report_page(decision.id).with_suffix(".md")
     write_durably(path, lambda file: file.write(text))
     return path

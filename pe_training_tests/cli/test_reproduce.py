@@ -24,7 +24,7 @@ def test_a_finished_run_is_reproduced_and_shown_with_its_class(finished: tuple[P
     assert "held-out loss" in done.stderr  # its progress is seen
     shown = pe("show", run, "--json", home=own_home).json
     assert shown["determinism"] == "not measured"  # the first steps do not prove the rest
-    assert [event["kind"] for event in shown["events"]] == ["started", "finished", "reproduced"]
+    assert [event["kind"] for event in shown["events"]] == ["asked", "started", "finished", "reproduced"]
     assert shown["environment"]["packages"]["torch"]
     text = pe("show", run, home=own_home).stdout
     assert "determinism  not measured" in text

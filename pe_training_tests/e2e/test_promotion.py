@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pe_training_tests.e2e.chain import BRIEF, pe, smoke_with
+from pe_training_tests.promotion.people import ONE, WHY, make_world
 
 pytestmark = pytest.mark.slow
 RULES = """\
@@ -67,6 +68,32 @@ def test_a_checkpoint_goes_up_stage_by_stage_and_back(ready_home: Path, tmp_path
     shown = pe("stages", "--line", "smoke", home=home)
     assert "rollback by the operator: drill" in " ".join(shown.stdout.split())
     assert pe("verify", home=home).code == 0
+    _only_with_the_word_of_a_person(home, tmp_path, Path(policies), second["checkpoint"])
+
+
+def _only_with_the_word_of_a_person(home: Path, folder: Path, policies: Path, checkpoint: str) -> None:
+    """The same promotion under a policy that also asks for somebody."""
+    world = make_world(folder / "people")
+    asked = policies / "production.yaml"
+    asked.write_text(asked.read_text() + ONE)
+    variables = {"PE_POLICIES": str(policies), "PE_ACTOR": "the operator", "PE_PEOPLE": str(world.folder / "people.yaml")}
+    before = _stages(home)
+    refused = pe("promote", checkpoint, "--to", "production", "--json", home=home, **variables)
+    assert (refused.code, refused.json["error"]["kind"]) == (1, "refused")
+    assert "yet: it waits for the approval of clinical_safety (ada or bob)" in refused.json["error"]["message"]
+    assert _stages(home) == before
+    decision = refused.json["error"]["where"]
+    tried = pe("recalls", "--attempts", "--json", home=home).json["attempts"]
+    assert [(one["route"], one["subject"], one["actor"]) for one in tried] == [("promotion", checkpoint, "the operator")]
+    said = ("approve", decision, "--role", "clinical_safety", "--reason", WHY, "--key", world.key("ada"))
+    assert pe(*said, home=home, **variables).code == 0
+    assert pe("promote", checkpoint, "--to", "production", home=home, **variables).code == 0
+    assert _stages(home)["production"] == checkpoint
+    shown = pe("report", decision, home=home, **variables).stdout
+    assert "approved by ada (clinical_safety), until " in shown
+    assert pe("verify", decision, home=home, **variables).code == 0
+    gone = pe("stages", home=home, PE_POLICIES=str(policies)).stdout
+    assert "the approval of clinical_safety does not hold: nobody is named who may speak here (PE_PEOPLE)" in " ".join(gone.split())
 
 
 def test_the_shipped_policies_refuse_the_tiny_model_with_every_reason(finished: tuple[Path, object], own_home: Path) -> None:

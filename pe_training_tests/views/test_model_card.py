@@ -59,3 +59,9 @@ def test_ids_are_whole() -> None:
     e = evidence("pass")
     text = model_card(e)
     assert all(identifier in text for identifier in (e.decision.id, e.report.id, e.checkpoint.id, e.run.id, e.dataset.id))
+
+
+def test_the_word_of_people_stands_below_the_verdict() -> None:
+    said = "largest-gap is waived until 2027-01-31 by ada (clinical_safety), <b>the data team</b> answers for it"
+    text = model_card(evidence("pass"), [said])
+    assert text.index("(b)the data team(/b) answers for it") < text.index("## What it is for")
