@@ -50,7 +50,7 @@ def rollback(
 ) -> Answer:
     """Move a stage back to a checkpoint it held before, after verifying every byte of it."""
     from pe_training.promotion.policy import known_stage
-    from pe_training.promotion.stages import plan_rollback
+    from pe_training.promotion.rollback import plan_rollback
 
     state = open_state()
     target = state.registry.resolve(to) if to else None

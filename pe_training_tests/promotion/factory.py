@@ -104,8 +104,9 @@ def make_dataset(state: State) -> DatasetVersion:
 
 
 def make_manifest(state: State, *, line: str, seed: int, policy: str, dataset: DatasetVersion, text: str | None = None) -> ResolvedManifest:
-    """A resolved manifest that pins ``policy`` (or a policy of that name with ``text``)."""
-    data = text.encode() if text is not None else (SAMPLES / "policies" / f"{policy}.yaml").read_bytes()
+    """A resolved manifest that pins ``policy`` (or a policy of that name with ``text``). Models of a few bytes answer no canary."""
+    written = text if text is not None else (SAMPLES / "policies" / f"{policy}.yaml").read_text()
+    data = (written if "\ncanary:" in written else f"{written}canary: none\n").encode()
     pinned = kept(state, f"policies/{policy}.yaml", data)
     suite = kept(state, "suites/safety/suite.yaml", b"name: safety")
     manifest = ResolvedManifest(
