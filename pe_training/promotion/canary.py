@@ -92,12 +92,15 @@ def require_canary(move: Move, *, state: State) -> tuple[CanaryAnswer, ...]:
 
 def ask(checkpoint: Checkpoint, manifest: ResolvedManifest, canaries: CanarySet, *, state: State) -> tuple[CanaryAnswer, ...]:
     """Load the model and ask it. Raises refused where an answer is empty, no number, or another than before; and what loading raises."""
+    import transformers
+
     from pe_training.evaluation.answers import AnswerBook
     from pe_training.evaluation.identity import model_identity
     from pe_training.evaluation.models import Asker, tuned_model
     from pe_training.evaluation.request import decoding
     from pe_training.training.precision import number_format
 
+    transformers.utils.logging.disable_progress_bar()  # of weights that load within a second
     run = state.registry.get(checkpoint.run_id, TrainingRun)
     precision = number_format(manifest.spec.compute.precision, hardware=run.hardware)
     evaluated = Asker.of(manifest, decoding(manifest), state=state)

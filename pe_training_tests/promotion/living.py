@@ -35,7 +35,7 @@ def living_chain(state: State, *, seed: int = 1, line: str = "empathy", shape: S
     spec = _shaped(made.manifest.spec, shape)
     manifest = made.manifest.model_copy(update={"spec": spec})
     run = TrainingRun(
-        line=line, dataset_id=made.dataset.id, recipe=manifest.recipe(), code=digest_bytes(b"code"), hardware=made.run.hardware
+        line=line, dataset_id=made.dataset.id, recipe=manifest.recipe(), code=digest_bytes(b"living code"), hardware=made.run.hardware
     )
     checkpoint = _checkpoint(state, manifest, run, shape=shape, seed=seed)
     metrics = made.report.metrics if shape != "classifier" else tuple(m for m in made.report.metrics if m.name != "loss")
@@ -62,8 +62,9 @@ def _shaped(spec: Manifest, shape: Shape) -> Manifest:
     if shape == "adapter":
         body["model"]["adapter"] = {"type": "lora", "r": 4, "alpha": 8, "dropout": 0.0, "target_modules": "all-linear"}
     if shape == "classifier":
-        body["task"], body["model"]["base"] = "text_classification", "scratch:tiny-bert"
+        body["task"] = "text_classification"
         body["hyperparameters"]["label"] = "crisis_level"
+        body["evaluation"]["baseline"] = "none"
     body["evaluation"] |= {"max_new_tokens": 16, "batch_size": 4}
     return Manifest.model_validate(body)
 
@@ -75,6 +76,7 @@ def _checkpoint(state: State, manifest: ResolvedManifest, run: TrainingRun, *, s
     spec = manifest.spec
     labels = LABELS if shape == "classifier" else None
     model: Any = load_base(spec.model, manifest.base, labels=labels, seed=seed, settings=state.settings)
+    _made_talkative(model, seed=seed)
     if shape == "adapter":
         import torch
         from peft import LoraConfig, get_peft_model
@@ -86,7 +88,7 @@ def _checkpoint(state: State, manifest: ResolvedManifest, run: TrainingRun, *, s
         with torch.no_grad():
             for name, weight in sorted(model.named_parameters()):
                 if "lora_B" in name:
-                    weight.normal_(std=0.2, generator=torch.Generator().manual_seed(seed))
+                    weight.normal_(std=1.0, generator=torch.Generator().manual_seed(seed))
     tensors = trained_tensors(model)
     tokenizer = load_tokenizer(spec.model, manifest.base, settings=state.settings)
     history = [{"step": 2, "val_loss": 2.5}]
@@ -97,3 +99,13 @@ def _checkpoint(state: State, manifest: ResolvedManifest, run: TrainingRun, *, s
         run_id=run.id, line=run.line, task=spec.task, base=manifest.base, format="peft-adapter" if shape == "adapter" else "full",
         step=2, weights=tensors_digest(tensors), val_loss_before=3.0, val_loss=2.5, content_files=files,
     )  # fmt: skip
+
+
+def _made_talkative(model: Any, *, seed: int) -> None:
+    """Fresh weights repeat the last token, which is a line's end; these say something, each seed something else."""
+    import torch
+
+    with torch.no_grad():
+        for name, weight in sorted(model.named_parameters()):
+            if weight.ndim == 2 and "embed" not in name:
+                weight.normal_(std=0.3, generator=torch.Generator().manual_seed(seed))
