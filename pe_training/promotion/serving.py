@@ -19,6 +19,7 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import short
 from pe_training.core.records import Attachment
 from pe_training.datasets.gate import require_untainted
+from pe_training.promotion.earned import require_earned
 from pe_training.promotion.pointers import Place, Pointer, known_place, pointer_in
 from pe_training.storage.durable import write_durably
 from pe_training.storage.registry import parse_record
@@ -55,7 +56,7 @@ class Served:
 def resolve_place(line: str, place: str, *, state: State) -> Served:
     """What may be served from a stage or a role now; the file beside the artifacts is healed where it says something else.
 
-    Raises not_found where nothing holds it, refused where it was withdrawn or comes from recalled data.
+    Raises not_found where nothing holds it, refused where it was withdrawn or comes from recalled data, corrupt where it came by no move.
     """
     target = known_place(place)
     with state.registry.reading() as connection:
@@ -69,6 +70,8 @@ def resolve_place(line: str, place: str, *, state: State) -> Served:
         hint = f"nothing may be served from it until something else holds it; `pe stages --line {line}` shows its history"
         raise PeError(Kind.REFUSED, message, where=held.checkpoint_id, hint=hint)
     require_untainted(held.checkpoint_id, state=state, route="resolve")
+    if target != "training":
+        require_earned(held, state=state)
     return _served(held, state.registry.get(held.checkpoint_id, Checkpoint), state)
 
 
