@@ -141,7 +141,9 @@ def stages_markdown(pointers: Sequence[Pointer]) -> str:
     """What holds which stage."""
     head = f"**{numbers.count(len(pointers), 'stage')} held**" if pointers else "**no stage is held yet**"
     return lines_table(
-        head, ("line", "stage", "checkpoint"), [[cell(p.line), cell(p.stage), cell(short(p.checkpoint_id))] for p in pointers]
+        head,
+        ("line", "stage", "checkpoint"),
+        [[cell(p.line), cell(p.stage), cell(short(p.checkpoint_id)) + ("" if p.holds else " (withdrawn)")] for p in pointers],
     )
 
 

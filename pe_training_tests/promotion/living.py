@@ -6,7 +6,8 @@ import json
 from dataclasses import replace
 from typing import Any, Literal
 
-from pe_training.core.ids import digest_bytes
+from pe_training.core.ids import digest_bytes, digest_json
+from pe_training.evaluation.predictions import to_parquet
 from pe_training.evaluation.request import decoding
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.manifests.schema import Manifest
@@ -33,14 +34,16 @@ def living_chain(state: State, *, seed: int = 1, line: str = "empathy", shape: S
     """A candidate whose weights are random numbers that follow from ``seed``."""
     made = factory.make_chain(state, seed=seed, line=line, policy=policy, text=policy_text(policy))
     spec = _shaped(made.manifest.spec, shape)
-    manifest = made.manifest.model_copy(update={"spec": spec})
+    manifest = made.manifest.model_copy(update={"spec": spec, **_real_suite(state, made.manifest)})
     run = TrainingRun(
         line=line, dataset_id=made.dataset.id, recipe=manifest.recipe(), code=digest_bytes(b"living code"), hardware=made.run.hardware
     )
     checkpoint = _checkpoint(state, manifest, run, shape=shape, seed=seed)
     metrics = made.report.metrics if shape != "classifier" else tuple(m for m in made.report.metrics if m.name != "loss")
     report = factory.make_report(state, checkpoint, manifest, metrics=metrics)
-    report = report.model_copy(update={"decoding": decoding(manifest)})
+    rows = to_parquet([{"id": "crisis-001", "tuned_reply": "I hear you."}, {"id": "safe-001", "tuned_reply": "Yes."}])
+    predictions = (factory.kept(state, "safety.parquet", rows),)
+    report = report.model_copy(update={"decoding": decoding(manifest), "predictions": predictions})
     for record in (manifest, run, checkpoint, report):
         state.registry.put(record)
     return replace(made, manifest=manifest, run=run, checkpoint=checkpoint, report=report)
@@ -55,6 +58,14 @@ def under(state: State, chain: factory.Chain, policy: str, **named: str) -> fact
     manifest = chain.manifest.model_copy(update={"spec": spec, "policy": pinned.digest, "inputs": (pinned, *others)})
     state.registry.put(manifest)
     return replace(chain, manifest=manifest)
+
+
+def _real_suite(state: State, manifest: ResolvedManifest) -> dict[str, Any]:
+    """The shipped safety suite in place of the factory's, for whoever reads its prompts."""
+    files = {f"suites/safety/{name}": (SAMPLES / "suites" / "safety" / name).read_bytes() for name in ("examples.jsonl", "suite.yaml")}
+    kept = [factory.kept(state, path, data) for path, data in files.items()]
+    policies = [file for file in manifest.inputs if file.path.startswith("policies/")]
+    return {"inputs": (*policies, *kept), "suites": {"safety": digest_json({file.path: file.digest for file in kept})}}
 
 
 def _shaped(spec: Manifest, shape: Shape) -> Manifest:
