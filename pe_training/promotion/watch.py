@@ -96,15 +96,9 @@ def failed_again(pointer: Pointer, state: State) -> Finding | None:
 
 
 def unproved(pointer: Pointer, state: State) -> Finding | None:
-    """Bytes, signature or verdict are not what they were. Reads all of them."""
-    if pointer.decision_id is None:
-        return None  # never_earned says so
-    try:
+    """Bytes, signature or verdict are not what they were: proving it reads all of them and raises."""
+    if pointer.decision_id is not None:  # else never_earned says so
         proved_decision(pointer.decision_id, state)
-    except PeError as error:
-        if error.kind not in _DOUBTS:
-            raise
-        return Finding(kind="unproved", message=problem_of(error))
     return None
 
 
@@ -209,7 +203,13 @@ def _served(line: str, state: State) -> list[Pointer]:
 
 
 def _examine(pointer: Pointer, examiners: tuple[Examiner, ...], state: State) -> Iterator[Finding]:
+    """What speaks against it. What cannot be read of the model itself speaks against it too; a world that is silent says nothing."""
     for examine in examiners:
-        finding = examine(pointer, state)
+        try:
+            finding = examine(pointer, state)
+        except PeError as error:
+            if error.kind not in _DOUBTS:
+                raise
+            finding = Finding(kind="unproved", message=problem_of(error))
         if finding is not None:
             yield finding
