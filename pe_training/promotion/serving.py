@@ -109,6 +109,7 @@ def announced(pointer: Pointer, *, state: State) -> Pointer:
 def place_file(state: State, line: str, place: Place) -> UPath:
     """Where the file of a place lies: ``stages/LINE/PLACE.json`` below the artifact store's URL."""
     url = state.settings.artifacts
+    url = url.removeprefix("file://")  # so that it reads as a path
     root: UPath = UPath(url, **OPTIONS.get(url.partition("://")[0], {}))
     return root.joinpath(FOLDER, line, f"{place}.json")
 
