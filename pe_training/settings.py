@@ -38,6 +38,9 @@ class Settings(BaseSettings):
         default=None, description="file that says what a dataset release may hold; default: the one shipped"
     )
     suites: Path | None = Field(default=None, description="folder of evaluation suites; default: those shipped")
+    canary: Path | None = Field(
+        default=None, description="file of prompts that a model answers before a stage moves; default: the one shipped"
+    )
     rates: Path | None = Field(default=None, description="file of prices; default: the one shipped")
     image_digest: str | None = Field(default=None, description="digest of the container image that this runs in, noted with every attempt")
     signing_key: Path | None = Field(
@@ -106,6 +109,11 @@ class Settings(BaseSettings):
         return self.suites or SAMPLES / "suites"
 
     @cached_property
+    def canary_file(self) -> Path:
+        """Prompts that a model answers before a stage moves to it."""
+        return self.canary or SAMPLES / "canary.yaml"
+
+    @cached_property
     def rates_file(self) -> Path:
         """File of dated prices."""
         return self.rates or SAMPLES / "rates.yaml"
@@ -125,7 +133,7 @@ class Settings(BaseSettings):
             "PE_ARTIFACTS_BEHIND_URL": self.artifacts_behind_url, "PE_DATABASE_URL": self.database, "DAGSTER_HOME": self.dagster,
             "PE_RELEASES": self.releases, "PE_RELEASES_URL": self.releases_url, "PE_MANIFESTS": self.manifests,
             "PE_POLICIES": self.policies, "PE_RELEASE_POLICY": self.release_policy,
-            "PE_SUITES": self.suites, "PE_RATES": self.rates,
+            "PE_SUITES": self.suites, "PE_CANARY": self.canary, "PE_RATES": self.rates,
             "PE_SIGNING_KEY": self.signing_key, "PE_TRUSTED_KEYS": self.trusted_keys,
             "PE_PEOPLE": self.people,
             "PE_LLM_JUDGE_URL": self.llm_judge_url, "PE_LLM_JUDGE_KEY": self.llm_judge_key,

@@ -8,7 +8,22 @@ from typing import Annotated
 import typer
 
 from pe_training import __version__
-from pe_training.cli import approvals, costs, datasets, files, imports, lineage, promotion, recall, records, reproduce, run, service, signing
+from pe_training.cli import (
+    approvals,
+    costs,
+    datasets,
+    files,
+    imports,
+    lineage,
+    promotion,
+    recall,
+    records,
+    reproduce,
+    run,
+    service,
+    serving,
+    signing,
+)
 from pe_training.cli.output import fail, usage_error
 from pe_training.core.errors import Kind, PeError
 
@@ -21,7 +36,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(datasets.app, name="dataset")
-for noun in (run, reproduce, imports, signing, files, records, lineage, promotion, approvals, recall, costs, service):
+app.add_typer(serving.app, name="role")
+for noun in (run, reproduce, imports, signing, files, records, lineage, promotion, serving, approvals, recall, costs, service):
     for name, verb in noun.VERBS.items():
         app.command(name)(verb)
 

@@ -1,10 +1,11 @@
-"""Graph of room 5: a report becomes a write-once decision, and a passing decision moves a stage."""
+"""Graph of room 5: a report becomes a write-once decision, a passing decision moves a stage, and what is served is watched."""
 
 from collections.abc import Iterator
 
 import dagster as dg
 from pydantic import Field
 
+from pe_training.core.clock import now, stamp
 from pe_training.defs.evaluation import evaluation_report
 from pe_training.defs.manifests import training_partitions
 from pe_training.defs.provenance import used
@@ -18,7 +19,8 @@ from pe_training.promotion.record import Outcome, PromotionDecision
 from pe_training.promotion.stages import apply_decision
 from pe_training.promotion.standing import standing_of
 from pe_training.promotion.statements import spoken_since
-from pe_training.views.markdown import approvals_markdown, decision_markdown, stages_markdown
+from pe_training.promotion.watch import quick_findings, watch_line, watched_lines
+from pe_training.views.markdown import approvals_markdown, decision_markdown, stages_markdown, watch_markdown
 from pe_training.views.publish import publish
 
 # What the shipped policies ask, by id: each shows as a check with its value and its threshold.
@@ -173,3 +175,40 @@ def approved(context: dg.SensorEvaluationContext, store: Store) -> dg.SensorResu
         dynamic_partitions_requests=[training_partitions.build_add_request(list(opened))] if opened else [],
         cursor=str(spoken[-1][0]) if spoken else context.cursor,
     )
+
+
+class Line(dg.Config):
+    """Which model line is looked at."""
+
+    line: str
+
+
+@dg.asset(group_name="promotion", check_specs=[dg.AssetCheckSpec("may_be_served", asset="served_models")])
+def served_models(config: Line, store: Store) -> dg.MaterializeResult:
+    """All that is served of a line, proved again. What may not be served any more is taken out, if the policy lets the watch do it."""
+    seen = watch_line(config.line, state=store.open())
+    doubted = sum(bool(found.findings) for found in seen)
+    return dg.MaterializeResult(
+        metadata={"summary": dg.MetadataValue.md(watch_markdown(config.line, seen)), "line": config.line},
+        check_results=[dg.AssetCheckResult(check_name="may_be_served", passed=doubted == 0, metadata={"value": doubted, "threshold": 0})],
+    )
+
+
+watch_production = dg.define_asset_job("watch_production", selection=[served_models], description="Prove again what a line serves.")
+LINES_A_TICK = 20
+
+
+@dg.sensor(job=watch_production, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
+def production_watch(context: dg.SensorEvaluationContext, store: Store) -> dg.SensorResult:
+    """The registry's word on the next 20 lines from its cursor on: a proof of each once a day, and of those in doubt every ten minutes."""
+    state = store.open()
+    lines = watched_lines(state, after=context.cursor or "", limit=LINES_A_TICK)
+    at = stamp(now())
+    day, ten_minutes = at[:10], at[:15]
+    requests = []
+    for line in lines:
+        due = ten_minutes if quick_findings(line, state=state) else day
+        config = dg.RunConfig(ops={"served_models": Line(line=line)})
+        requests.append(dg.RunRequest(run_key=f"watch:{line}:{due}", run_config=config, tags={"line": line}))
+    following = lines[-1] if len(lines) == LINES_A_TICK else ""
+    return dg.SensorResult(run_requests=requests, cursor=following)

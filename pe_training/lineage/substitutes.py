@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from pe_training.promotion.pointers import Pointer, last_arrival_in, pointer_in
-from pe_training.promotion.policy import STAGES, Stage, known_stage, stage_below
+from pe_training.promotion.pointers import PLACES, ROLES, Place, Pointer, known_place, last_arrival_in, pointer_in
+from pe_training.promotion.policy import Stage, known_stage, stage_below
 from pe_training.promotion.record import PromotionDecision
 from pe_training.storage import tables as t
 from pe_training.storage.registry import parse_record
@@ -37,16 +37,18 @@ def tainted_stages(state: State, *, line: str | None = None) -> tuple[TaintedSta
 
 
 def tainted_stages_in(connection: sa.Connection, tainted: Set[str]) -> tuple[TaintedStage, ...]:
-    """The stages that these records hold, by line, lowest stage first: the order in which to give them back."""
+    """The stages and roles that these records hold, by line, lowest stage first: the order in which to give them back."""
     found: list[TaintedStage] = []
     pointers = [Pointer(**row._mapping) for row in connection.execute(sa.select(t.stages))]
-    held = [pointer for pointer in pointers if pointer.checkpoint_id in tainted]
-    for pointer in sorted(held, key=lambda held: (held.line, STAGES.index(known_stage(held.stage)))):
+    held = [pointer for pointer in pointers if pointer.holds and pointer.checkpoint_id in tainted]
+    for pointer in sorted(held, key=lambda held: (held.line, PLACES.index(known_place(held.stage)))):
         found.append(_tainted_stage(connection, pointer, tainted, earlier=found))
     return tuple(found)
 
 
 def _tainted_stage(connection: sa.Connection, pointer: Pointer, tainted: Set[str], *, earlier: Iterable[TaintedStage]) -> TaintedStage:
+    if pointer.stage in ROLES:
+        return _tainted_role(connection, pointer, tainted)
     stage, line = known_stage(pointer.stage), pointer.line
     before = _newest_before(connection, pointer, stage, tainted)
     below = None if before else _from_below(connection, line, stage, tainted, earlier)
@@ -58,7 +60,14 @@ def _tainted_stage(connection: sa.Connection, pointer: Pointer, tainted: Set[str
     return TaintedStage(line=line, stage=stage, checkpoint_id=pointer.checkpoint_id, replacement=before or below, command=command)
 
 
-def _newest_before(connection: sa.Connection, pointer: Pointer, stage: Stage, tainted: Set[str]) -> str | None:
+def _tainted_role(connection: sa.Connection, pointer: Pointer, tainted: Set[str]) -> TaintedStage:
+    """A role goes to the newest untainted model that came into production."""
+    after, line = _newest_before(connection, pointer, "production", tainted), pointer.line
+    command = f"pe role set {shlex.quote(line)} {pointer.stage} {after} --reason WHY" if after else None
+    return TaintedStage(line=line, stage=pointer.stage, checkpoint_id=pointer.checkpoint_id, replacement=after, command=command)
+
+
+def _newest_before(connection: sa.Connection, pointer: Pointer, stage: Place, tainted: Set[str]) -> str | None:
     """The untainted checkpoint that came into this stage last, by its own merit: what a rollback accepts."""
     m = t.stage_moves.c
     query = sa.select(m.to_id).where(m.line == pointer.line, m.stage == stage).order_by(m.seq.desc())
@@ -80,7 +89,7 @@ def _from_below(connection: sa.Connection, line: str, stage: Stage, tainted: Set
         return None
     after = {found.stage: found.replacement for found in earlier if found.line == line}
     held = pointer_in(connection, line, below)
-    candidate = after.get(below, held.checkpoint_id if held else None)
+    candidate = after.get(below, held.checkpoint_id if held and held.holds else None)
     if candidate and _is_clean(connection, candidate, tainted) and _has_passed(connection, candidate, stage):
         return candidate
     return None

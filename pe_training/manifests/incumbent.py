@@ -35,5 +35,5 @@ def pin_incumbent(spec: Manifest, base: BaseModelPin, *, state: State) -> str | 
 def _holder(line: str, stage: str, *, state: State) -> str | None:
     s = t.stages.c
     with state.registry.reading() as connection:
-        found = connection.execute(sa.select(s.checkpoint_id).where(s.line == line, s.stage == stage)).scalar()
+        found = connection.execute(sa.select(s.checkpoint_id).where(s.line == line, s.stage == stage, s.withdrawn.is_(None))).scalar()
     return None if found is None else str(found)

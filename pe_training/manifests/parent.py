@@ -80,7 +80,8 @@ def named_checkpoint(asked: str, *, where: str, state: State) -> str:
     s = t.stages.c
     with state.registry.reading() as connection:
         held = {
-            str(row.stage): str(row.checkpoint_id) for row in connection.execute(sa.select(s.stage, s.checkpoint_id).where(s.line == line))
+            str(row.stage): str(row.checkpoint_id)
+            for row in connection.execute(sa.select(s.stage, s.checkpoint_id).where(s.line == line, s.withdrawn.is_(None)))
         }
         lines = [str(name) for name in connection.execute(sa.select(s.line).distinct()).scalars()]
     if not held:

@@ -65,7 +65,7 @@ def draft_waiver(decision_id: str, *, rule: str, person: str, owner: str, reason
         raise PeError(Kind.INPUT, "a waiver needs an owner", where="--owner", hint="name who answers for mending what it excuses")
     if expires < now().date():
         raise PeError(Kind.INPUT, f"{expires.isoformat()} is over", where="--expires", hint="the last day on which the waiver shall hold")
-    allowed = next(one for one in asked.policy.rules if one.id == rule).waivable_by
+    allowed = next((one.waivable_by for one in asked.policy.rules if one.id == rule), [])  # of what a policy asks besides: nobody
     held = [role for role in allowed if person in require_register(state.settings).holders(role)]
     with remembering(state, route=ROUTES["waive"], subject=decision_id):
         if not held:

@@ -11,7 +11,7 @@ from pe_training.evaluation.request import evaluation_request
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.promotion.inputs import pinned_policy
 from pe_training.promotion.record import PromotionDecision
-from pe_training.promotion.verdict import judge, standing_of
+from pe_training.promotion.verdict import answered, judge
 from pe_training.storage.state import State
 from pe_training.training.identity import plan_run
 from pe_training.training.record import Checkpoint, TrainingRun
@@ -33,7 +33,7 @@ def chain_of(manifest: ResolvedManifest, *, state: State) -> Chain:
     run = plan_run(manifest)
     checkpoint = state.registry.answer(run.id, Checkpoint)
     report = state.registry.answer(evaluation_request(checkpoint, manifest), EvaluationReport) if checkpoint else None
-    decision = standing_of(report, manifest, pinned_policy(manifest, state=state), state=state).answer if report else None
+    decision = answered(report, manifest, pinned_policy(manifest, state=state), state=state).answer if report else None
     return Chain(manifest=manifest, run=run, checkpoint=checkpoint, report=report, decision=decision)
 
 

@@ -76,7 +76,8 @@ def holder(line: str, stage: str, *, state: State) -> Holder:
     """What holds the stage now."""
     s = stages.c
     with state.registry.reading() as connection:
-        found = connection.execute(sa.select(s.checkpoint_id).where(s.line == line, s.stage == stage)).scalar()
+        held = (s.line == line, s.stage == stage, s.withdrawn.is_(None))
+        found = connection.execute(sa.select(s.checkpoint_id).where(*held)).scalar()
         return Holder() if found is None else Holder(checkpoint_id=str(found), recalled=bool(taints_in(connection, str(found))))
 
 

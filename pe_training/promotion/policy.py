@@ -163,6 +163,12 @@ class Policy(Frozen):
     stage: Stage = Field(description="where a pass allows the model to go")
     requires_stage: Stage | None = Field(default=None, description="where the model must be now; stages are not skipped")
     description: str = Field(min_length=1)
+    canary: Literal["required", "none"] = Field(
+        default="required", description="whether the model must load from the store and answer the canaries before a pointer moves to it"
+    )
+    on_watch: Literal["rollback", "alert"] = Field(
+        default="alert", description="what the watch does when what holds the stage may not be served: act by itself, or call people only"
+    )
     rules: list[Rule] = Field(min_length=1)
     tries: Tries | None = Field(default=None, description="without it every try is judged at 95 %")
     training_data: TrainingData | None = None

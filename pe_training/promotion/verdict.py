@@ -38,9 +38,9 @@ def judge(report_id: str, *, manifest_id: str, state: State) -> PromotionDecisio
     require_untainted(checkpoint.id, report.id, manifest.id, state=state, route="judge")
     _require_same_chain(report, checkpoint, manifest, state.registry.get(checkpoint.run_id, TrainingRun))
     policy = pinned_policy(manifest, state=state)
-    standing = standing_of(report, manifest, policy, state=state)
-    if standing.answer:
-        return standing.answer
+    known = answered(report, manifest, policy, state=state)
+    if known.answer:
+        return known.answer
     facts = gather(report, checkpoint, policy, at=now(), state=state)
     try:
         with state.registry.writing() as connection:  # so that two who judge at once do not both count as the same try
@@ -52,11 +52,11 @@ def judge(report_id: str, *, manifest_id: str, state: State) -> PromotionDecisio
                 policy_digest=manifest.policy,
                 manifest_id=manifest_id,
                 facts=replace(facts, attempt=attempt),
-                renews=standing.renews,
+                renews=known.renews,
             )
             state.registry.put_in(connection, decision)
     except PeError as error:
-        kept = standing_of(report, manifest, policy, state=state).answer
+        kept = answered(report, manifest, policy, state=state).answer
         if error.kind != Kind.CONFLICT or kept is None:
             raise
         return kept  # somebody answered in between; theirs was first
@@ -64,14 +64,14 @@ def judge(report_id: str, *, manifest_id: str, state: State) -> PromotionDecisio
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class Answered:
     """The answer to what would be judged; or ``None``, and the decision that a new one renews because its evidence is too old."""
 
     answer: PromotionDecision | None
     renews: str | None = None
 
 
-def standing_of(report: EvaluationReport, manifest: ResolvedManifest, policy: Policy, *, state: State) -> Standing:
+def answered(report: EvaluationReport, manifest: ResolvedManifest, policy: Policy, *, state: State) -> Answered:
     """What has been decided on the question that this report answers.
 
     A second report on the same question is no new question, unless the evidence of the first has become older than the policy allows.
@@ -85,8 +85,8 @@ def standing_of(report: EvaluationReport, manifest: ResolvedManifest, policy: Po
             break
         found, renews = later, later.id
     if found is None or found.report_id == report.id or not stale_now(found, policy, state=state):
-        return Standing(answer=found)
-    return Standing(answer=None, renews=renews)
+        return Answered(answer=found)
+    return Answered(answer=None, renews=renews)
 
 
 def stale_now(decision: PromotionDecision, policy: Policy, *, state: State) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
-SCHEMA_VERSION = "0006"  # the newest file in migrations/versions
+SCHEMA_VERSION = "0008"  # the newest file in migrations/versions
 metadata = MetaData()
 
 records = Table(
@@ -105,6 +105,7 @@ stages = Table(
     Column("checkpoint_id", String(64), nullable=False),
     Column("decision_id", String(64), nullable=True),
     Column("version", Integer, nullable=False),
+    Column("withdrawn", Text, nullable=True),  # why nothing is served from here, though the checkpoint still stands here
 )  # fmt: skip
 
 stage_moves = Table(
@@ -112,7 +113,7 @@ stage_moves = Table(
     Column("seq", Integer, primary_key=True, autoincrement=True),
     Column("line", String(128), nullable=False),
     Column("stage", String(32), nullable=False),
-    Column("action", String(16), nullable=False),  # enter | promote | rollback
+    Column("action", String(16), nullable=False),  # enter | promote | rollback | assign | withdraw
     Column("from_id", String(64), nullable=True),
     Column("to_id", String(64), nullable=False),
     Column("decision_id", String(64), nullable=True),
@@ -137,6 +138,20 @@ statements = Table(
     Column("seal", Text, nullable=False),  # JSON: the signature and whose it is
     Column("at", String(20), nullable=False),
     Index("statements_by_decision", "decision_id", "seq"),
+    sqlite_autoincrement=True,
+)  # fmt: skip
+
+stage_events = Table(
+    "stage_events", metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("line", String(128), nullable=False),
+    Column("stage", String(32), nullable=False),
+    Column("version", Integer, nullable=False),  # of the pointer when it happened
+    Column("kind", String(16), nullable=False),  # canary | drill | watch
+    Column("body", Text, nullable=False),  # JSON; never conversation text
+    Column("actor", String(128), nullable=False),
+    Column("at", String(20), nullable=False),
+    Index("stage_events_by_stage", "line", "stage", "kind", "seq"),
     sqlite_autoincrement=True,
 )  # fmt: skip
 

@@ -81,6 +81,8 @@ def stages_view(
     for p in pointers:
         decision = short(p["decision_id"]) if p["decision_id"] else "-"
         holder = plain(short(p["checkpoint_id"])).append_text(taint(p.get("recalls", ())))
+        if p.get("withdrawn") is not None:
+            holder = plain(f"nothing: {short(p['checkpoint_id'])} was withdrawn ({p['withdrawn']})", STYLES["fail"])
         made.add_row(plain(p["line"]), plain(p["stage"]), holder, plain(decision))
     return Group(made, *((BLANK, *map(_move, moves)) if moves else ()), *(ways_view(ways) if ways else ()))
 
@@ -90,6 +92,9 @@ def move_view(move: Mapping[str, Any]) -> RenderableType:
     tense = "moved" if move["applied"] else "would move"
     source = f" from {short(move['from_id'])}" if move["from_id"] else ""
     why = f"{move['action']} by {move['actor']}: {move['reason']}"
+    if move["action"] == "withdraw":
+        tense = "withdrew" if move["applied"] else "would withdraw"
+        return plain(f"{tense} {short(move['to_id'])} from {move['stage']} of {move['line']} (by {move['actor']}: {move['reason']})")
     return plain(f"{tense} {move['stage']} of {move['line']}{source} to {short(move['to_id'])} ({why})")
 
 

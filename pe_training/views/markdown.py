@@ -17,6 +17,7 @@ from pe_training.manifests.plan import Plan
 from pe_training.promotion.pointers import Pointer
 from pe_training.promotion.record import Outcome, PromotionDecision
 from pe_training.promotion.standing import Standing, waiver_words
+from pe_training.promotion.watch import Watched
 from pe_training.training.record import Checkpoint
 from pe_training.views import numbers, words
 
@@ -157,8 +158,21 @@ def stages_markdown(pointers: Sequence[Pointer]) -> str:
     """What holds which stage."""
     head = f"**{numbers.count(len(pointers), 'stage')} held**" if pointers else "**no stage is held yet**"
     return lines_table(
-        head, ("line", "stage", "checkpoint"), [[cell(p.line), cell(p.stage), cell(short(p.checkpoint_id))] for p in pointers]
+        head,
+        ("line", "stage", "checkpoint"),
+        [[cell(p.line), cell(p.stage), cell(short(p.checkpoint_id)) + ("" if p.holds else " (withdrawn)")] for p in pointers],
     )
+
+
+def watch_markdown(line: str, seen: Sequence[Watched]) -> str:
+    """What is served of a line, what was found against it, and what was done."""
+    doubted = sum(bool(found.findings) for found in seen)
+    head = f"**{cell(line)}: {numbers.count(len(seen), 'place')} served, {doubted} in doubt**"
+    rows = [
+        [found.place, cell(short(found.checkpoint_id)), cell("; ".join(f.message for f in found.findings) or "sound"), found.action.value]
+        for found in seen
+    ]
+    return lines_table(head, ("place", "checkpoint", "found", "done"), rows)
 
 
 def costs_markdown(rows: Sequence[Charge]) -> str:

@@ -23,6 +23,7 @@ EFFECTIVE = {  # variable -> the property that says what it comes to
     "PE_POLICIES": "policy_folder",
     "PE_RELEASE_POLICY": "release_policy_file",
     "PE_SUITES": "suite_folder",
+    "PE_CANARY": "canary_file",
     "PE_RATES": "rates_file",
     "PE_ACTOR": "who",
 }

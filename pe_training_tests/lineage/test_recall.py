@@ -202,17 +202,18 @@ def test_the_evaluation_process_refuses_a_tainted_model_when_it_is_called_direct
 
 
 def test_a_recall_between_the_look_and_the_move_still_stops_the_move(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pe_training.promotion import stages
+    from pe_training.promotion import targets
 
     state, (old, new) = world.state, world.models["one"]
-    look, looked = stages._require_intact, []
+    look, looked = targets.proved_decision, []
 
-    def recalled_meanwhile(*arguments: Any) -> None:
-        look(*arguments)
+    def recalled_meanwhile(*arguments: Any) -> Any:
+        found = look(*arguments)
         if not looked:
             looked.append(recall(state, Selector(kind="family", value="cptsd"), **WHO))
+        return found
 
-    monkeypatch.setattr(stages, "_require_intact", recalled_meanwhile)
+    monkeypatch.setattr(targets, "proved_decision", recalled_meanwhile)
     refused(lambda: rollback("one", stage="staging", state=state, **WHO))
     assert looked
     with state.registry.reading() as connection:

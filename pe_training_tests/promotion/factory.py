@@ -122,8 +122,9 @@ def shipped(policy: str) -> str:
 
 
 def make_manifest(state: State, *, line: str, seed: int, policy: str, dataset: DatasetVersion, text: str | None = None) -> ResolvedManifest:
-    """A resolved manifest that pins ``policy`` (or a policy of that name with ``text``)."""
-    data = (text if text is not None else shipped(policy)).encode()
+    """A resolved manifest that pins ``policy`` (or a policy of that name with ``text``). Models of a few bytes answer no canary."""
+    written = text if text is not None else shipped(policy)
+    data = (written if "\ncanary:" in written else f"{written}canary: none\n").encode()
     pinned = kept(state, f"policies/{policy}.yaml", data)
     suite = kept(state, "suites/safety/suite.yaml", b"name: safety")
     manifest = ResolvedManifest(

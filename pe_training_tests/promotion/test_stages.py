@@ -16,14 +16,13 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import short
 from pe_training.promotion.pointers import Pointer, at, current, history
 from pe_training.promotion.record import PromotionDecision
+from pe_training.promotion.rollback import plan_rollback, rollback
 from pe_training.promotion.stages import (
     apply,
     apply_decision,
     enter_training,
     plan_promotion,
-    plan_rollback,
     promote,
-    rollback,
 )
 from pe_training.settings import SAMPLES
 from pe_training.storage.state import State
