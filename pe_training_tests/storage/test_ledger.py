@@ -18,6 +18,7 @@ from pe_training_tests.storage.things import PAGE, Thing
 
 EVENT = {"run_id": "run_1", "kind": "started", "body": "{}", "at": "2026-01-01T00:00:00Z"}
 POINTER = {"line": "empathy", "stage": "staging", "checkpoint_id": "ck_1", "decision_id": None, "version": 1}
+POINTED = sa.select(t.stages.c.line, t.stages.c.version)
 
 
 def entries(registry: Registry) -> list[Any]:
@@ -79,18 +80,27 @@ def test_what_is_stored_already_is_not_entered_again(registry: Registry) -> None
 
 
 def test_a_transaction_that_is_given_up_leaves_no_entry(registry: Registry) -> None:
-    with pytest.raises(ZeroDivisionError), registry.writing() as connection:
-        registry.put_in(connection, Thing(number=1))
-        _ = 1 // 0
+
+    def give_up() -> None:
+        with registry.writing() as connection:
+            registry.put_in(connection, Thing(number=1))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        give_up()
     assert entries(registry) == []
 
 
 def test_what_a_savepoint_takes_back_is_not_entered(registry: Registry) -> None:
+    def give_up(connection: sa.Connection) -> None:
+        with connection.begin_nested():
+            connection.execute(sa.insert(t.run_events).values(EVENT))
+            raise ZeroDivisionError
+
     with registry.writing() as connection:
         connection.execute(sa.insert(t.run_events).values(EVENT))
-        with pytest.raises(ZeroDivisionError), connection.begin_nested():
-            connection.execute(sa.insert(t.run_events).values(EVENT))
-            _ = 1 // 0
+        with pytest.raises(ZeroDivisionError):
+            give_up(connection)
         with connection.begin_nested():
             connection.execute(sa.insert(t.stages).values(POINTER))
     assert [(row.what, row.key) for row in entries(registry)] == [("run_events", "[1]"), ("stages", '["empathy","staging"]')]
@@ -122,21 +132,26 @@ def test_many_rows_at_once_are_entered_one_by_one(registry: Registry) -> None:
         (sa.delete(t.records).where(t.records.c.id == "ck_1"), "never deleted"),
         (sa.update(t.stages).where(t.stages.c.line == "empathy").values(version=2), "an update names its row by stage too"),
         (sa.update(t.stages).values(version=2), "an update names its row by line, stage too"),
-        (sa.insert(t.taints).from_select(["record_id", "recall_seq"], sa.select(t.stages.c.line, t.stages.c.version)), "read the rows first"),
+        (sa.insert(t.taints).from_select(["record_id", "recall_seq"], POINTED), "read the rows first"),
     ],
     ids=["delete", "part of a key", "no key", "from a query"],
 )  # fmt: skip
 def test_what_could_not_be_chained_is_refused_where_it_is_written(registry: Registry, statement: Any, said: str) -> None:
     with registry.writing() as connection:
         connection.execute(sa.insert(t.stages).values(POINTER))
-    with pytest.raises(AssertionError, match=said), registry.writing() as connection:
-        registry.put_in(connection, Thing(number=1))
-        connection.execute(statement)
+
+    def write() -> None:
+        with registry.writing() as connection:
+            registry.put_in(connection, Thing(number=1))
+            connection.execute(statement)
+
+    with pytest.raises(AssertionError, match=said):
+        write()
     assert [row.what for row in entries(registry)] == ["stages"]
 
 
 def test_a_transaction_that_does_not_chain_cannot_write_what_is_chained(registry: Registry) -> None:
-    with pytest.raises(AssertionError, match="through Registry.writing"), registry._engine.begin() as connection:
+    with pytest.raises(AssertionError, match=r"through Registry\.writing"), registry._engine.begin() as connection:
         connection.execute(sa.insert(t.run_events).values(EVENT))
     with registry._engine.begin() as connection:
         connection.execute(sa.insert(t.owed_alerts).values(kind="x", severity="y", body="{}", at="2026"))
