@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pe_training import __version__
-from pe_training.cli import costs, datasets, files, imports, promotion, recall, records, reproduce, run, service, signing
+from pe_training.cli import costs, datasets, exports, files, imports, promotion, recall, records, reproduce, run, service, signing
 from pe_training.cli.output import fail, usage_error
 from pe_training.core.errors import Kind, PeError
 
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(datasets.app, name="dataset")
-for noun in (run, reproduce, imports, signing, files, records, promotion, recall, costs, service):
+for noun in (run, reproduce, imports, signing, files, records, exports, promotion, recall, costs, service):
     for name, verb in noun.VERBS.items():
         app.command(name)(verb)
 

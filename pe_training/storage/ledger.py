@@ -130,7 +130,7 @@ def _note(connection: sa.Connection, statement: Any, _: Any, __: Any, ___: Any, 
 
 def _inserted(table: sa.Table, result: sa.CursorResult[Any]) -> list[dict[str, Any]]:
     """The rows of an insert, whole, from what was given to it and the number that the database gave."""
-    given: list[Mapping[str, Any]] = result.context.compiled_parameters
+    given: Sequence[Mapping[str, Any]] = result.context.compiled_parameters
     names, primary = set(table.c.keys()), {column.name for column in table.primary_key}
     assert all(set(row) <= names for row in given), f"{table.name} is chained: insert values into it, no expressions"
     if all(primary <= set(row) for row in given):
