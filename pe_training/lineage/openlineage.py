@@ -53,10 +53,10 @@ def _step(
     said = {
         "producer": PRODUCER,
         "schemaURL": EVENT,
-        "run": {"runId": str(uuid.uuid5(NAMESPACE, identity))},
+        "run": {"runId": str(uuid.uuid5(NAMESPACE, identity)), "facets": {}},
         "job": {"namespace": SPACE, "name": f"{job}.{line}", "facets": {"jobType": _facet(_JOB_TYPE, kind)}},
-        "inputs": inputs,
-        "outputs": outputs,
+        "inputs": [one | {"inputFacets": {}} for one in inputs],
+        "outputs": [one | {"outputFacets": {}} for one in outputs],
     }
     yield {"eventType": "START", "eventTime": began or ended} | said
     yield {"eventType": "COMPLETE", "eventTime": ended} | said

@@ -72,8 +72,6 @@ def rows(connection: sqlite3.Connection, table: str) -> list[tuple[Any, ...]]:
 
 def flipped(value: Any, bit: int) -> Any:
     """The value with one bit changed: of its number, or of the character in its middle."""
-    if value is None:
-        return "x"
     if isinstance(value, int):
         return value ^ (1 << bit)
     middle = len(value) // 2
@@ -83,8 +81,9 @@ def flipped(value: Any, bit: int) -> Any:
 def flip(connection: sqlite3.Connection, table: str, rowid: int, column: str, value: Any) -> None:
     """Change one bit of one value, the lowest that the table's own rules allow to change."""
     for bit in range(7):
+        changed = f"x{rowid}" if value is None else flipped(value, bit)
         try:
-            connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (flipped(value, bit), rowid))  # noqa: S608
+            connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (changed, rowid))  # noqa: S608
         except sqlite3.IntegrityError:
             continue
         return
