@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ from pe_training.settings import Settings
 from pe_training.storage import tables as t
 from pe_training.storage.ledger import Head, entry, key_text, row_digest
 from pe_training.storage.state import State
+from pe_training_tests.e2e.chain import pe
+from pe_training_tests.homes import copy_home
 from pe_training_tests.lineage.proven import Proven, columns, database, flip, proven, restore, rows
+from pe_training_tests.postgres_server import PostgresServer
 from pe_training_tests.promotion import factory as promotion
 from pe_training_tests.storage.test_signatures import key_pair
 from pe_training_tests.tampering import past_the_ledger
@@ -46,9 +50,10 @@ def whole(shared: Proven) -> Iterator[Proven]:
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Proven:
-    """A home for a test that leaves it damaged."""
-    return proven(promotion.new_state(tmp_path / "home"), tmp_path)
+def own(shared: Proven, tmp_path: Path) -> Proven:
+    """A copy of it for a test that leaves it damaged."""
+    shared.state.registry.close()
+    return replace(shared, state=promotion.new_state(copy_home(shared.state.settings.root, tmp_path / "home")))
 
 
 def found(state: State) -> list[Check]:
@@ -316,6 +321,27 @@ def test_a_chain_that_was_written_anew_is_found_by_what_an_audit_saw(own: Proven
     assert check.problem == f"it saw another entry {head.seq}: the ledger was written anew"
 
 
+@pytest.mark.slow
+def test_on_postgres_the_same_changes_are_found(postgres: PostgresServer, tmp_path: Path) -> None:
+    state = State(Settings(home=tmp_path / "home", artifacts_url="", database_url=postgres.new_database(tmp_path.name)))
+    made = proven(state, tmp_path)
+    assert walk(state).ok
+    assert verify_held(state, "empathy", "production").ok
+    assert audit(state, ledger="new").findings == ()
+    changes = {
+        "UPDATE charges SET cost_usd = '0'": "was changed after entry",
+        "DELETE FROM refused_attempts": "is gone or cannot be read",
+        "UPDATE edges SET role = 'x' WHERE role = 'dataset' AND child LIKE 'run%'": "was not written by this code",
+        "DELETE FROM ledger WHERE seq = 7": "7: is not in the ledger",
+        "UPDATE ledger_head SET seq = 3": "its head names 3",
+    }
+    for change, said in changes.items():
+        sql(state, change)
+        assert any(said in str(check) for check in found(state)), change
+    state.registry.close()
+    assert made.production.verdict == "pass"
+
+
 def test_every_bit_of_an_anchor_counts_and_so_does_its_copy_and_the_one_before(own: Proven) -> None:
     first = anchored(own.state)
     own.state.registry.put(own.decision.model_copy(update={"evidence": "sha256:" + "1" * 64}))
@@ -453,3 +479,19 @@ def test_a_stage_that_nothing_holds_is_not_found(whole: Proven) -> None:
     with pytest.raises(PeError) as caught:
         verify_held(whole.state, "nobody", "production")
     assert caught.value.kind == Kind.NOT_FOUND
+
+
+def test_the_verb_walks_the_ledger_and_names_the_first_broken_link(own: Proven) -> None:
+    home = own.state.settings.root
+    whole = pe("verify", "--ledger", home=home)
+    assert (whole.code, "everything holds: " in whole.stdout) == (0, True)
+    held = pe("verify", "empathy@production", "--json", home=home)
+    assert (held.code, held.json["ok"], held.json["first"]) == (0, True, None)
+    sql(own.state, "UPDATE stages SET checkpoint_id = 'ck_other' WHERE stage = 'production'")
+    broken = pe("verify", "empathy@production", "--json", home=home)
+    assert (broken.code, broken.json["first"]["place"]) == (1, "stages")
+    ledger = pe("verify", "--ledger", "--json", home=home).json
+    assert [(check["name"], check["problem"][:22]) for check in ledger["checks"]] == [("stages", "was changed after entr")]
+    assert pe("verify", "empathy@production", "--ledger", home=home).code == 2
+    assert pe("verify", "empathy@nowhere", home=home).code == 2
+    assert pe("verify", "nobody@production", "--json", home=home).json["error"]["kind"] == "not_found"
