@@ -49,20 +49,22 @@ class Walked:
 def walk(state: State, *, since: Head = START) -> Walked:
     """Read the ledger from ``since`` on, and compare the rows that it names. From the start on, also look for rows that it does not name.
 
-    Where rows are more or fewer than the ledger names, all of it is read whatever ``since`` is.
+    Where rows are more or fewer than the ledger names, all of it is read whatever ``since`` is. What is written meanwhile is not seen.
     """
-    if since != START and list(_miscounted(state)):
-        since = START
-    head, rows, findings = since, 0, list[Check]()
-    for page in _pages(state, since):
-        for one in page:
-            findings += _follows(one, head)
-            head = Head(seq=one["seq"], hash=str(one["hash"]))
-        compared, found = _compare(state, page)
-        rows, findings = rows + compared, findings + found
-    findings += _ends(state, head)
-    if since == START:
-        findings += [check for name in sorted(t.CHAINED) for check in _without_entry(state, t.metadata.tables[name])]
+    with state.registry.reading() as connection:
+        _hold_still(connection)
+        if since != START and any(_miscounted(connection)):
+            since = START
+        head, rows, findings = since, 0, list[Check]()
+        for page in _pages(connection, since):
+            for one in page:
+                findings += _follows(one, head)
+                head = Head(seq=one["seq"], hash=str(one["hash"]))
+            compared, found = _compare(connection, page)
+            rows, findings = rows + compared, findings + found
+        findings += _ends(connection, head)
+        if since == START:
+            findings += [check for name in sorted(t.CHAINED) for check in _without_entry(connection, t.metadata.tables[name])]
     return Walked(since=since.seq, head=head, rows=rows, findings=tuple(findings))
 
 
@@ -70,6 +72,7 @@ def compare_rows(state: State, table: sa.Table, keys: Sequence[tuple[Any, ...]])
     """One comparison for each of these rows of a chained table, with its newest entry."""
     texts = [key_text(key) for key in keys]
     with state.registry.reading() as connection:
+        _hold_still(connection)
         newest = _newest(connection, table.name, texts)
         rows = _rows(connection, table, dict(zip(texts, keys, strict=True)))
     return [_row(table.name, text, rows.get(text), newest.get(text)) for text in texts]
@@ -83,20 +86,21 @@ def entry_at(state: State, seq: int) -> Head | None:
     return Head(**row._mapping) if row else None
 
 
-def _pages(state: State, since: Head) -> Iterator[list[Entry]]:
+def _hold_still(connection: sa.Connection) -> None:
+    """Let every look of this transaction see the same moment, as SQLite does anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+
+
+def _pages(connection: sa.Connection, since: Head) -> Iterator[list[Entry]]:
     """Entries after ``since``, in order."""
     seq, last = t.ledger.c.seq, since.seq
-    query = sa.select(t.ledger).order_by(seq).limit(PAGE_ENTRIES)
-    while True:
-        with state.registry.reading() as connection:
-            numbers = connection.execute(sa.select(seq).where(seq > last).order_by(seq).limit(PAGE_ENTRIES)).scalars().all()
-            if not numbers:
-                return
-            try:
-                page = connection.execute(query.where(seq > last)).mappings().all()
-                yield [dict(row) for row in page]
-            except DBAPIError:  # text that is no text: one entry at a time, and what cannot be read says so
-                yield [_entry(connection, number) for number in numbers]
+    while numbers := connection.execute(sa.select(seq).where(seq > last).order_by(seq).limit(PAGE_ENTRIES)).scalars().all():
+        try:
+            page = connection.execute(sa.select(t.ledger).where(seq.between(numbers[0], numbers[-1])).order_by(seq)).mappings().all()
+            yield [dict(row) for row in page]
+        except DBAPIError:  # text that is no text: one entry at a time, and what cannot be read says so
+            yield [_entry(connection, number) for number in numbers]
         last = numbers[-1]
 
 
@@ -121,10 +125,9 @@ def _follows(one: Entry, before: Head) -> Iterator[Check]:
         yield _about_entry(str(one["seq"]), f"is about {one['what']!r}, which is no chained table")
 
 
-def _ends(state: State, head: Head) -> Iterator[Check]:
+def _ends(connection: sa.Connection, head: Head) -> Iterator[Check]:
     """Whether the ledger ends where the last writer left it."""
-    with state.registry.reading() as connection:
-        kept = [tuple(row) for row in connection.execute(sa.select(t.ledger_head).order_by(t.ledger_head.c.id))]
+    kept = [tuple(row) for row in connection.execute(sa.select(t.ledger_head).order_by(t.ledger_head.c.id))]
     if kept != [(HEAD, head.seq, head.hash)]:
         said = ", ".join(str(row[1]) for row in kept) or "no entry"
         problem = f"it ends with entry {head.seq}, and its head names {said}"
@@ -132,16 +135,15 @@ def _ends(state: State, head: Head) -> Iterator[Check]:
         yield Check(record_id="ledger", what="head", name="", place="ledger_head", problem=problem)
 
 
-def _compare(state: State, page: list[Entry]) -> tuple[int, list[Check]]:
+def _compare(connection: sa.Connection, page: list[Entry]) -> tuple[int, list[Check]]:
     """How many rows the newest entries of a page name, and those that are not as they say."""
     compared, findings = 0, list[Check]()
     for name in sorted({str(one["what"]) for one in page} & t.CHAINED):
         table = t.metadata.tables[name]
         mine = {str(one["key"]): one for one in page if one["what"] == name}  # of several about one row the newest counts
         keys = {text: key for text in mine if (key := _key(table, text)) is not None}
-        with state.registry.reading() as connection:
-            newest = _newest(connection, name, list(mine))
-            rows = _rows(connection, table, keys)
+        newest = _newest(connection, name, list(mine))
+        rows = _rows(connection, table, keys)
         for text, one in mine.items():
             if newest.get(text, one)["seq"] == one["seq"]:  # else a later page compares it
                 found = _row(name, text, rows.get(text), one)
@@ -201,17 +203,14 @@ def _key(table: sa.Table, text: str) -> tuple[Any, ...] | None:
     return tuple(key) if fits else None
 
 
-def _without_entry(state: State, table: sa.Table) -> Iterator[Check]:
+def _without_entry(connection: sa.Connection, table: sa.Table) -> Iterator[Check]:
     """Rows of a table that no entry names, a page at a time."""
     primary, after = tuple(table.primary_key), None
-    query = sa.select(*primary).order_by(*primary).limit(PAGE_ENTRIES)
+    query, e = sa.select(*primary).order_by(*primary).limit(PAGE_ENTRIES), t.ledger.c
     while True:
-        with state.registry.reading() as connection:
-            page = [tuple(row) for row in connection.execute(query if after is None else query.where(sa.tuple_(*primary) > after))]
-            texts = [key_text(key) for key in page]
-            named = set(
-                connection.execute(sa.select(t.ledger.c.key).where(t.ledger.c.what == table.name, t.ledger.c.key.in_(texts))).scalars()
-            )
+        page = [tuple(row) for row in connection.execute(query if after is None else query.where(sa.tuple_(*primary) > after))]
+        texts = [key_text(key) for key in page]
+        named = set(connection.execute(sa.select(e.key).where(e.what == table.name, e.key.in_(texts))).scalars())
         for text in texts:
             if text not in named:
                 problem = "is not in the ledger: it was not written by this code"
@@ -221,15 +220,13 @@ def _without_entry(state: State, table: sa.Table) -> Iterator[Check]:
         after = sa.tuple_(*map(sa.literal, page[-1]))
 
 
-def _miscounted(state: State) -> Iterator[str]:
+def _miscounted(connection: sa.Connection) -> Iterator[str]:
     """Tables that do not have as many rows as the ledger names."""
     e = t.ledger.c
     for name in sorted(t.CHAINED):
-        table = t.metadata.tables[name]
-        with state.registry.reading() as connection:
-            rows = connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
-            if rows != connection.execute(sa.select(sa.func.count(e.key.distinct())).where(e.what == name)).scalar_one():
-                yield name
+        rows = connection.execute(sa.select(sa.func.count()).select_from(t.metadata.tables[name])).scalar_one()
+        if rows != connection.execute(sa.select(sa.func.count(e.key.distinct())).where(e.what == name)).scalar_one():
+            yield name
 
 
 def _about_entry(name: str, problem: str) -> Check:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import digest_file
+from pe_training.lineage import ledger
 from pe_training.lineage.anchors import anchors, check_anchors, put_anchor
 from pe_training.lineage.audit import audit, check_ledger
 from pe_training.lineage.check import Check
@@ -23,6 +24,7 @@ from pe_training.settings import Settings
 from pe_training.storage import tables as t
 from pe_training.storage.ledger import Head, entry, key_text, row_digest
 from pe_training.storage.state import State
+from pe_training.training.events import record_event
 from pe_training_tests.e2e.chain import pe
 from pe_training_tests.homes import copy_home
 from pe_training_tests.lineage.proven import Proven, columns, database, flip, proven, restore, rows
@@ -408,6 +410,24 @@ def test_an_audit_that_finds_damage_anchors_nothing_and_says_how_much_it_reached
     assert audit(own.state, ledger="whole").completeness < 1  # nobody owns that file any more, and nobody has read it
 
 
+def test_what_is_written_while_the_ledger_is_read_is_no_finding(own: Proven, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pe_training.lineage.ledger.PAGE_ENTRIES", 20)
+    other, count = promotion.new_state(own.state.settings.root), iter(range(100))
+    compare = ledger._compare
+
+    def write_and_compare(connection: sa.Connection, page: list[dict[str, Any]]) -> Any:
+        record_event(other, own.chain.run.id, f"meanwhile {next(count)}")
+        return compare(connection, page)
+
+    before = walk(own.state).head.seq
+    monkeypatch.setattr(ledger, "_compare", write_and_compare)
+    walked = walk(own.state)
+    assert (walked.findings, walked.head.seq) == ((), before)
+    assert next(count) >= before // 20
+    monkeypatch.undo()
+    assert walk(own.state).head.seq > before
+
+
 def test_a_whole_home_is_reached_whole(own: Proven) -> None:
     made = audit(own.state, ledger="whole")
     assert (made.completeness, made.records, made.files) == (1.0, made.verification.records, made.verification.objects)
@@ -490,8 +510,8 @@ def test_the_verb_walks_the_ledger_and_names_the_first_broken_link(own: Proven) 
     sql(own.state, "UPDATE stages SET checkpoint_id = 'ck_other' WHERE stage = 'production'")
     broken = pe("verify", "empathy@production", "--json", home=home)
     assert (broken.code, broken.json["first"]["place"]) == (1, "stages")
-    ledger = pe("verify", "--ledger", "--json", home=home).json
-    assert [(check["name"], check["problem"][:22]) for check in ledger["checks"]] == [("stages", "was changed after entr")]
+    walked = pe("verify", "--ledger", "--json", home=home).json
+    assert [(check["name"], check["problem"][:22]) for check in walked["checks"]] == [("stages", "was changed after entr")]
     assert pe("verify", "empathy@production", "--ledger", home=home).code == 2
     assert pe("verify", "empathy@nowhere", home=home).code == 2
     assert pe("verify", "nobody@production", "--json", home=home).json["error"]["kind"] == "not_found"
