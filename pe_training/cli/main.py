@@ -12,6 +12,7 @@ from pe_training.cli import (
     approvals,
     costs,
     datasets,
+    exports,
     files,
     imports,
     lineage,
@@ -37,7 +38,7 @@ app = typer.Typer(
 )
 app.add_typer(datasets.app, name="dataset")
 app.add_typer(serving.app, name="role")
-for noun in (run, reproduce, imports, signing, files, records, lineage, promotion, serving, approvals, recall, costs, service):
+for noun in (run, reproduce, imports, signing, files, records, lineage, exports, promotion, serving, approvals, recall, costs, service):
     for name, verb in noun.VERBS.items():
         app.command(name)(verb)
 

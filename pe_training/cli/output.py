@@ -57,14 +57,14 @@ def stdout() -> Console:
     """Where answers go."""
     from rich.console import Console
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    return Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else 120)  # else ":family:" becomes a picture
 
 
 def stderr() -> Console:
     """Where talk goes: progress, notes, errors."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, emoji=False)
 
 
 def note(text: str) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pe_training.cli.lineage import At, seen_at
 from pe_training.cli.output import Answer, AsJson, Verbs, answers
 from pe_training.cli.state import open_state
+from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import kind_of
+
+if TYPE_CHECKING:
+    from pe_training.lineage.check import Verification
+    from pe_training.storage.state import State
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="An id or its beginning, e.g. ck_3fa9c2.")]
 
@@ -84,17 +89,45 @@ def show(identifier: Id, as_json: AsJson = False) -> Answer:
 
 @answers
 def verify(
-    identifier: Annotated[str | None, typer.Argument(metavar="[ID]", help="A record; without one, everything.")] = None,
+    identifier: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="A record, or LINE@STAGE for what holds a stage; without one, everything.")
+    ] = None,
+    ledger: Annotated[
+        bool, typer.Option("--ledger", help="Read the ledger instead, whole, and compare every row and audit with it.")
+    ] = False,
     as_json: AsJson = False,
 ) -> Answer:
-    """Recompute ids and digests of a record and all it was made from (or of everything). Exit 1 names what is damaged."""
-    from pe_training.lineage.verify import verify as verify_one
-    from pe_training.lineage.verify import verify_all
+    """Recompute ids and digests of a record and all it was made from (or of everything). Exit 1 names what is damaged, first link first."""
     from pe_training.views.lists import verification_view
 
+    if ledger and identifier:
+        raise PeError(Kind.INPUT, "the ledger is one for all records", where="--ledger", hint="leave out the id, or --ledger")
     state = open_state()
-    result = verify_one(state, state.registry.resolve(identifier)) if identifier else verify_all(state)
-    return Answer(data=asdict(result) | {"ok": result.ok}, show=lambda: [verification_view(result)], yes=result.ok)
+    result = _ledger(state) if ledger else _records(identifier, state=state)
+    first = asdict(result.first) if result.first else None
+    return Answer(data=asdict(result) | {"ok": result.ok, "first": first}, show=lambda: [verification_view(result)], yes=result.ok)
+
+
+def _records(identifier: str | None, *, state: State) -> Verification:
+    from pe_training.lineage.held_proof import parse_held, verify_held
+    from pe_training.lineage.verify import verify as verify_one
+    from pe_training.lineage.verify import verify_all
+
+    if identifier is None:
+        return verify_all(state)
+    if "@" in identifier:
+        return verify_held(state, *parse_held(identifier))
+    return verify_one(state, state.registry.resolve(identifier))
+
+
+def _ledger(state: State) -> Verification:
+    from pe_training.lineage.audit import check_ledger
+    from pe_training.lineage.check import Verification
+
+    walked, anchored = check_ledger(state, reach="whole")
+    return Verification(
+        records=walked.rows, compared=walked.entries + walked.rows + len(anchored), checks=(*walked.findings, *anchored), unit="row"
+    )
 
 
 VERBS: Verbs = {"ls": ls, "show": show, "verify": verify}

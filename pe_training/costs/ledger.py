@@ -53,8 +53,9 @@ def settle(state: State, *, subject: str, step: Step, instance: str, duration_s:
         "at": stamp(now()),
     }
     with state.registry.writing() as connection:
-        seq = connection.execute(sa.insert(charges).values(**row).returning(charges.c.seq)).scalar_one()
-        return _charge(connection.execute(sa.select(charges).where(charges.c.seq == seq)).one())
+        made = connection.execute(sa.insert(charges).values(**row)).inserted_primary_key
+        assert made is not None
+        return _charge(connection.execute(sa.select(charges).where(charges.c.seq == made[0])).one())
 
 
 @contextmanager

@@ -24,7 +24,8 @@ class Held:
 
 def _now() -> sa.Select[Any]:
     s = t.stages.c
-    return sa.select(s.line, s.stage, s.checkpoint_id, s.decision_id).where(s.line.in_(sa.bindparam("lines", expanding=True)))
+    query = sa.select(s.line, s.stage, s.checkpoint_id, s.decision_id)
+    return query.where(s.line.in_(sa.bindparam("lines", expanding=True)), s.withdrawn.is_(None))
 
 
 def _then() -> sa.Select[Any]:
@@ -32,7 +33,7 @@ def _then() -> sa.Select[Any]:
     m = t.stage_moves.c
     last = sa.select(sa.func.max(m.seq)).where(m.line.in_(sa.bindparam("lines", expanding=True)), m.at <= sa.bindparam("at"))
     query = sa.select(m.line, m.stage, m.to_id.label("checkpoint_id"), m.decision_id)
-    return query.where(m.seq.in_(last.group_by(m.line, m.stage).scalar_subquery()))
+    return query.where(m.seq.in_(last.group_by(m.line, m.stage).scalar_subquery()), m.action != "withdraw")
 
 
 HELD_NOW, HELD_THEN = _now(), _then()  # made once: to build a query takes longer than to answer it

@@ -18,6 +18,7 @@ from pe_training.core.records import Attachment, Record
 from pe_training.datasets.read import verify_dataset
 from pe_training.datasets.record import DatasetVersion
 from pe_training.evaluation.record import EvaluationReport, JudgeCalibration
+from pe_training.lineage.check import Check, Verification
 from pe_training.lineage.trace import release_query
 from pe_training.manifests.record import ResolvedManifest
 from pe_training.promotion.record import EVIDENCE_PAGE, PromotionDecision
@@ -37,40 +38,6 @@ MODELS: dict[str, type[Record]] = {
     )
 }  # fmt: skip
 PAGE_RECORDS = 200
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One thing that was compared. ``problem`` is ``None`` where it holds."""
-
-    record_id: str
-    what: str  # record | content | columns | file | listing | link | rows | signature | statement | verdict
-    name: str  # the file or role it is about; empty for the record itself
-    place: str  # where to look: a table of the registry or the object's place in the artifact store
-    problem: str | None = None
-
-    def __str__(self) -> str:
-        about = f"{self.record_id} {self.what}" + (f" {self.name}" if self.name else "")
-        return f"{about}: {self.problem or 'holds'} [{self.place}]"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verification:
-    """What was compared over how many records. :func:`verify_all` keeps only the checks that found something."""
-
-    records: int
-    compared: int
-    checks: tuple[Check, ...]
-
-    @property
-    def findings(self) -> tuple[Check, ...]:
-        """The checks that do not hold."""
-        return tuple(check for check in self.checks if check.problem is not None)
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything holds. Nothing compared is not a proof."""
-        return self.compared > 0 and not self.findings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,14 +62,14 @@ def verify(state: State, identifier: str) -> Verification:
     state.registry.body(identifier)
     seen, waiting, done, checks = _Seen(), [identifier], set[str](), list[Check]()
     while waiting:
-        one = waiting.pop()
+        one = waiting.pop(0)  # near ones first, so that the first finding is the one nearest to what was asked for
         if one in done:
             continue
         done.add(one)
         found, parents = _verify_one(state, one, seen)
         checks += found
         waiting += parents
-    return Verification(records=len(done), compared=len(checks), checks=tuple(checks))
+    return Verification(records=len(done), compared=len(checks), checks=tuple(checks), objects=len(seen.objects))
 
 
 def verify_all(state: State) -> Verification:
@@ -113,7 +80,10 @@ def verify_all(state: State) -> Verification:
         records, compared = records + 1, compared + len(found)
         findings += [check for check in found if check.problem is not None]
     findings += _strays(state)
-    return Verification(records=records, compared=compared, checks=tuple(findings))
+    refused = [_file(state, file.path, file, seen) for file in _refusals(state)]
+    findings += [check for check in refused if check.problem is not None]
+    compared += len(refused)
+    return Verification(records=records, compared=compared, checks=tuple(findings), objects=len(seen.objects))
 
 
 def _verify_one(state: State, identifier: str, seen: _Seen) -> tuple[list[Check], list[str]]:
@@ -254,6 +224,14 @@ def _validation_reports(state: State, dataset: DatasetVersion) -> list[Attachmen
     with state.registry.reading() as connection:
         rows = connection.execute(release_query(dataset.name, dataset.id)).all()
     return [Attachment(path=f"validation report of {row.version}", digest=row.report_digest, size_bytes=0) for row in rows]
+
+
+def _refusals(state: State) -> list[Attachment]:
+    """Why each release that became no version was refused."""
+    r = t.releases.c
+    with state.registry.reading() as connection:
+        rows = connection.execute(sa.select(r.name, r.version, r.report_digest).where(r.dataset_id.is_(None)).order_by(r.seq)).all()
+    return [Attachment(path=f"refusal of {row.name} {row.version}", digest=row.report_digest, size_bytes=0) for row in rows]
 
 
 def _columns(state: State, identifier: str) -> _Columns | None:

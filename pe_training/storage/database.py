@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 
 from pe_training.core.errors import Kind, PeError
+from pe_training.storage.ledger import listen
 from pe_training.storage.locks import exclusive
 from pe_training.storage.tables import SCHEMA_VERSION
 
@@ -27,6 +28,7 @@ def open_database(url: str, *, lock: Path) -> sa.Engine:
     if parsed.get_backend_name() == "sqlite":
         sa.event.listen(engine, "connect", _configure_sqlite)
         sa.event.listen(engine, "begin", _begin_immediate)
+    listen(engine)
     with database_errors(url), exclusive(lock):  # the first look too: switching a fresh file to WAL does not wait for others
         if _schema_version(engine) != SCHEMA_VERSION:
             _migrate(engine)

@@ -23,6 +23,7 @@ from pe_training.core.ids import KINDS, kind_of, short
 from pe_training.core.records import Attachment, Record
 from pe_training.storage import tables as t
 from pe_training.storage.database import database_errors, open_database
+from pe_training.storage.ledger import chain_in, chaining
 from pe_training.storage.taints import inherit_in
 
 RecordT = TypeVar("RecordT", bound=Record)
@@ -59,9 +60,12 @@ class Registry:
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """A transaction that holds the write lock from its start; commits at the end or leaves nothing."""
-        with database_errors(self.url), self._engine.begin() as connection:
-            yield connection
+        """A transaction that holds the write lock from its start; commits at the end, chained (see ledger.py), or leaves nothing."""
+        with database_errors(self.url), self._engine.connect() as plain:
+            connection = chaining(plain)
+            with connection.begin():
+                yield connection
+                chain_in(connection)
 
     def put(self, record: Record) -> None:
         """Store a record with its links and files. Idempotent; raises conflict if another answer to its key exists."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
-SCHEMA_VERSION = "0008"  # the newest file in migrations/versions
+SCHEMA_VERSION = "0009"  # the newest file in migrations/versions
 metadata = MetaData()
 
 records = Table(
@@ -200,3 +200,37 @@ refused_attempts = Table(
     Index("attempts_by_subject", "subject", "seq"),
     sqlite_autoincrement=True,
 )  # fmt: skip
+
+# One entry for each row of a chained table that was written or changed, in the order of commits: see ledger.py.
+ledger = Table(
+    "ledger", metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),  # without gaps, unlike numbers that a database gives
+    Column("previous", String(71), nullable=False),  # hash of the entry before
+    Column("what", String(32), nullable=False),  # the table; begun: the first entry
+    Column("key", Text, nullable=False),  # the row's primary key, a JSON array
+    Column("digest", String(71), nullable=False),  # of the whole row as it was written
+    Column("hash", String(71), nullable=False),  # of all of the above
+    Index("ledger_by_row", "what", "key", "seq"),
+)  # fmt: skip
+
+ledger_head = Table(
+    "ledger_head", metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),  # always 1: who appends locks this row
+    Column("seq", Integer, nullable=False),
+    Column("hash", String(71), nullable=False),
+)  # fmt: skip
+
+# Every table is in one of the two. A row of a chained table is never deleted, and changed only by its whole primary key.
+CHAINED = frozenset(
+    {
+        "records", "edges", "attachments", "releases", "run_events", "charges", "stages", "stage_moves", "recalls", "taints",
+        "refused_attempts", "stage_events", "registry_identity", "statements",
+    }
+)  # fmt: skip
+NOT_CHAINED = {
+    "run_states": "where a run can go on; deleted as it goes on, and what it leads to is a record",
+    "answers": "kept so that no model is asked twice; a report holds those that it counts",
+    "owed_alerts": "says again what another row says, and is done with once it is delivered",
+    "ledger": "is the chain",
+    "ledger_head": "is the end of the chain",
+}

@@ -46,15 +46,14 @@ def lock_lineage_in(connection: sa.Connection) -> None:
 
 def inherit_in(connection: sa.Connection, child: str) -> None:
     """Give a record that was just stored the taints of its parents, as its links name them."""
-    connection.execute(inherit_query(child))
+    _taint(connection, inherit_query(child))
 
 
-def inherit_query(child: str) -> sa.Insert:
-    """Taints of the parents of ``child``, for ``child``."""
+def inherit_query(child: str) -> sa.Select[Any]:
+    """Taints of the parents of ``child``, for ``child``; one that several parents have is there several times."""
     joined = t.edges.join(t.taints, t.taints.c.record_id == t.edges.c.parent).join(t.recalls, t.recalls.c.seq == t.taints.c.recall_seq)
-    found = sa.select(sa.literal(child), t.taints.c.recall_seq).select_from(joined)
-    found = found.where(t.edges.c.child == child, t.recalls.c.lifted_at.is_(None)).distinct()
-    return sa.insert(t.taints).from_select(["record_id", "recall_seq"], found)
+    found = sa.select(sa.literal(child).label("record_id"), t.taints.c.recall_seq).select_from(joined)
+    return found.where(t.edges.c.child == child, t.recalls.c.lifted_at.is_(None))
 
 
 def taints_query(identifiers: Iterable[str]) -> sa.Select[Any]:
@@ -108,8 +107,13 @@ def spread_in(connection: sa.Connection, seq: int, seeds: Iterable[str]) -> None
     """Taint these records and all that was made from them by recall ``seq``. What it has tainted already stays so."""
     down = _downstream(seeds)
     known = sa.exists().where(t.taints.c.record_id == down.c.id, t.taints.c.recall_seq == seq)
-    found = sa.select(down.c.id, sa.literal(seq)).where(~known)
-    connection.execute(sa.insert(t.taints).from_select(["record_id", "recall_seq"], found))
+    _taint(connection, sa.select(down.c.id.label("record_id"), sa.literal(seq).label("recall_seq")).where(~known))
+
+
+def _taint(connection: sa.Connection, found: sa.Select[Any]) -> None:
+    """Write taints row by row, since each is chained (see ledger.py)."""
+    if rows := dict.fromkeys((str(row.record_id), int(row.recall_seq)) for row in connection.execute(found)):
+        connection.execute(sa.insert(t.taints), [{"record_id": identifier, "recall_seq": seq} for identifier, seq in rows])
 
 
 def _downstream(seeds: Iterable[str]) -> sa.CTE:

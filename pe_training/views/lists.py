@@ -14,8 +14,8 @@ from rich.text import Text
 
 from pe_training.core.ids import short
 from pe_training.costs.ledger import Charge
+from pe_training.lineage.check import Verification
 from pe_training.lineage.substitutes import TaintedStage
-from pe_training.lineage.verify import Verification
 from pe_training.manifests.plan import Change, Plan
 from pe_training.storage.registry import Row
 from pe_training.views import numbers, words
@@ -54,7 +54,7 @@ def verification_view(result: Verification) -> RenderableType:
     """What was compared, and every damage by name."""
     if not result.compared:
         return Text("nothing to verify: the registry is empty", style="yellow")
-    counts = f"{numbers.count(result.compared, 'comparison')} over {numbers.count(result.records, 'record')}"
+    counts = f"{numbers.count(result.compared, 'comparison')} over {numbers.count(result.records, result.unit)}"
     if result.ok:
         return Text(f"{MARKS['pass']} everything holds: {counts}", STYLES["pass"])
     damage = [plain(f"{MARKS['fail']} {finding}", STYLES["fail"]) for finding in result.findings]

@@ -21,6 +21,7 @@ from pe_training.settings import SAMPLES, Settings
 from pe_training.storage.state import State
 from pe_training.storage.tables import releases
 from pe_training_tests.datasets.samples import SUITES, fresh_state, sample_release, sample_rows
+from pe_training_tests.tampering import past_the_ledger
 
 WHO = {"actor": "ada", "reason": "consent was withdrawn"}
 SHIPPED = (SAMPLES / "release_policy.yaml").read_text()
@@ -135,7 +136,7 @@ def test_a_report_that_does_not_say_when_its_waiver_ends_carries_no_acceptance(
     waived: tuple[State, Path, DatasetVersion], on_day: Clock
 ) -> None:
     state, path, dataset = waived
-    with state.registry.writing() as connection:
+    with past_the_ledger(state.registry) as connection:
         (digest,) = connection.execute(sa.select(releases.c.report_digest)).scalars()
         report = ValidationReport.model_validate_json(state.artifacts.get(digest))
         older = report.model_copy(update={"checks": tuple(check.model_copy(update={"excuse": None}) for check in report.checks)})

@@ -28,6 +28,7 @@ from pe_training.views.console import calibration_view
 from pe_training_tests.evaluation import controls
 from pe_training_tests.evaluation.test_nothing_defaults import REPLIED, replies
 from pe_training_tests.shared_data import SHARED_DATA, needs_shared_data
+from pe_training_tests.tampering import past_the_ledger
 
 # As the judges' own documentation says: precision, recall.
 DOCUMENTED = {
@@ -204,6 +205,6 @@ def test_a_calibration_that_was_changed_in_the_registry_is_found(tmp_path: Path)
     first, *_ = calibrations(state)
     assert [check for check in verify_all(state).checks if check.problem] == []
     flattered = first.model_copy(update={"replies": 6_000}).to_json()
-    with state.registry.writing() as connection:
+    with past_the_ledger(state.registry) as connection:
         connection.execute(sa.update(tables.records).where(tables.records.c.id == first.id).values(body=flattered))
     assert {check.record_id for check in verify_all(state).checks if check.problem} == {first.id}

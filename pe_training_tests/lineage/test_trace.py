@@ -15,7 +15,6 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import is_digest
 from pe_training.lineage.trace import Tree, children_query, node_query, parents_query, release_query, trace_down, trace_up
 from pe_training.storage.state import State
-from pe_training.storage.tables import records
 from pe_training.training.events import record_event
 from pe_training.views.console import lineage_tree
 from pe_training_tests.lineage import factory
@@ -83,7 +82,7 @@ def test_a_wide_tree_is_capped_and_says_so(state: State) -> None:
 def test_a_record_that_is_gone_shows_as_missing(state: State) -> None:
     chain = promotion.make_chain(state)
     with state.registry.writing() as connection:
-        connection.execute(sa.delete(records).where(records.c.id == chain.run.id))
+        connection.exec_driver_sql("DELETE FROM records WHERE id = ?", (chain.run.id,))
     tree = trace_up(state, chain.checkpoint.id)
     assert [(child.missing, child.label) for child in tree.children] == [(True, "(not in the registry)")]
 

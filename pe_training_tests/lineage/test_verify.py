@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import KINDS
 from pe_training.core.records import Attachment
-from pe_training.lineage.verify import MODELS, Check, verify, verify_all
+from pe_training.lineage.check import Check
+from pe_training.lineage.verify import MODELS, verify, verify_all
 from pe_training.promotion.record import PromotionDecision
 from pe_training.promotion.stages import apply_decision
 from pe_training.storage.state import State

@@ -11,8 +11,9 @@ from alembic.config import Config
 
 from pe_training.evaluation.record import _role
 from pe_training.storage import database
+from pe_training.storage.ledger import key_text, row_digest
 from pe_training.storage.registry import Registry
-from pe_training.storage.tables import SCHEMA_VERSION, edges, records, releases
+from pe_training.storage.tables import CHAINED, SCHEMA_VERSION, edges, ledger, metadata, records, releases
 from pe_training_tests.storage.things import Thing
 
 # (seq, digest, name, version, outcome, dataset): a gap in the numbers, two datasets, a refusal, one version from two releases
@@ -79,3 +80,22 @@ def test_an_older_registry_keeps_its_data_and_gets_the_new_tables(tmp_path: Path
     assert [tuple(row)[:6] for row in kept] == [*RELEASES, *([JUDGED_AGAIN] if schema == "0002" else [])]
     registry.put(Thing(number=3, parent=first.id))
     registry.close()
+
+
+def test_what_an_older_registry_holds_is_chained_as_it_is_found(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/r.sqlite"
+    old_registry(url, "0004", *(Thing(number=number, parent="run_1") for number in range(600)))  # more rows than a page
+    registry = Registry(url, lock=tmp_path / "lock")
+    registry.put(Thing(number=1000))
+    with registry.reading() as connection:
+        first, *rest = connection.execute(sa.select(ledger).order_by(ledger.c.seq)).all()
+        there = {
+            (name, key_text([row[column.name] for column in metadata.tables[name].primary_key])): row_digest(row)
+            for name in CHAINED
+            for row in connection.execute(sa.select(metadata.tables[name])).mappings()
+        }
+    registry.close()
+    assert (first.what, '"rows":1205' in first.key) == ("begun", True)
+    assert {(row.what, row.key): row.digest for row in rest} == there
+    assert [row.seq for row in rest] == list(range(2, 1208))
+    assert rest[-1].previous == rest[-2].hash

@@ -47,6 +47,7 @@ from pe_training.training.reproduction import (
     sample_run,
 )
 from pe_training_tests.homes import copy_home
+from pe_training_tests.tampering import past_the_ledger
 from pe_training_tests.training.runs import Prepared, manifest_with, prepare_run
 
 pytestmark = pytest.mark.slow
@@ -76,7 +77,7 @@ def outcome_of(run: Prepared, *options: str) -> Reproduction:
 def with_checkpoint(run: Prepared, change: Callable[[Checkpoint], Checkpoint]) -> None:
     """Put another checkpoint in the place of the run's."""
     state, before = run.state, run.checkpoint
-    with state.registry.writing() as connection:
+    with past_the_ledger(state.registry) as connection:
         for table, column in ((t.records, t.records.c.id), (t.attachments, t.attachments.c.record_id), (t.edges, t.edges.c.child)):
             connection.execute(sa.delete(table).where(column == before.id))
     state.registry.put(change(before))
@@ -190,7 +191,7 @@ def test_a_run_of_other_code_or_hardware_is_refused_by_name_and_can_be_forced(ru
 
 def test_other_code_is_told_by_library_and_source_file_where_they_were_noted(run: Prepared) -> None:
     state = run.state
-    with state.registry.writing() as connection:
+    with past_the_ledger(state.registry) as connection:
         body = json.loads(connection.execute(sa.select(t.run_events.c.body).where(t.run_events.c.kind == "started")).scalar_one())
         body["environment"]["packages"]["torch"] = "2.0.0"
         body["environment"]["packages"]["ruff"] = "0.0.1"  # cannot change bits
@@ -198,7 +199,7 @@ def test_other_code_is_told_by_library_and_source_file_where_they_were_noted(run
         connection.execute(sa.update(t.run_events).where(t.run_events.c.kind == "started").values(body=json.dumps(body)))
     older = state.registry.get(run.run, TrainingRun).model_copy(update={"code": "sha256:" + "0" * 64})
     state.registry.put(older)
-    with state.registry.writing() as connection:
+    with past_the_ledger(state.registry) as connection:
         connection.execute(sa.update(t.run_events).values(run_id=older.id))
     assert [change.key for change in differences(state, older)] == ["packages.torch", "sources.tasks.py"]
 

@@ -18,9 +18,9 @@ from pe_training.datasets.record import DatasetVersion, Shard, Split
 from pe_training.datasets.report import Check, Problem, ValidationReport
 from pe_training.evaluation.record import Comparison, Estimate, EvaluationReport, Metric, SuiteUse
 from pe_training.evaluation.statistics import paired_counts, proportion
+from pe_training.lineage.check import Check as Compared
+from pe_training.lineage.check import Verification
 from pe_training.lineage.trace import Tree
-from pe_training.lineage.verify import Check as Compared
-from pe_training.lineage.verify import Verification
 from pe_training.manifests.plan import Change, Plan, Range
 from pe_training.manifests.record import BaseModelPin, ResolvedManifest
 from pe_training.manifests.schema import Manifest

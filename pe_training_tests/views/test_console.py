@@ -12,8 +12,8 @@ from hypothesis import given
 from rich.console import Console, RenderableType
 from syrupy.assertion import SnapshotAssertion
 
+from pe_training.lineage.check import Verification
 from pe_training.lineage.trace import Tree
-from pe_training.lineage.verify import Verification
 from pe_training.views import console, lists, reproduction
 from pe_training.views.layout import plain
 from pe_training_tests.views import factory
