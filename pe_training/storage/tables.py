@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
-SCHEMA_VERSION = "0005"  # the newest file in migrations/versions
+SCHEMA_VERSION = "0006"  # the newest file in migrations/versions
 metadata = MetaData()
 
 records = Table(
