@@ -10,7 +10,7 @@ class Check:
     """One thing that was compared. ``problem`` is ``None`` where it holds."""
 
     record_id: str
-    what: str  # record | content | columns | file | listing | link | rows | signature | statement | verdict | ...; see the modules that make them
+    what: str  # record, content, columns, file, link, verdict, pointer, entry ...: see the modules that check
     name: str  # the file or role it is about; empty for the record itself
     place: str  # where to look: a table of the registry or the object's place in the artifact store
     problem: str | None = None

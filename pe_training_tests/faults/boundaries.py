@@ -171,7 +171,7 @@ def export(home: Path, _: str) -> list[dict[str, Any]]:
 
         return "whole" if {name: digest_file(folder / name).removeprefix("sha256:") for name in there} == sums else "half"
 
-    return kill_everywhere(home, work, look=look, restore=lambda _: shutil.rmtree(folder, ignore_errors=True), stride=9)
+    return kill_everywhere(home, work, look=look, restore=lambda _: shutil.rmtree(folder, ignore_errors=True), stride=13)
 
 
 if __name__ == "__main__":
