@@ -1,5 +1,4 @@
-"""Which rows of a test split hang together: windows of one conversation that share its opening, several answers to one post, pairs with
-one prompt.
+"""Which rows of a test split hang together: windows that share an opening, several answers to one post, pairs with one prompt.
 
 No field of a release names the conversation, so its opening does: rows in which the client begins with the same words, eight or more of
 them, come from one conversation. ``source_key`` is no such name by itself: in one release it is the file of a whole family, in another

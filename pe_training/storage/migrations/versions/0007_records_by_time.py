@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-<<<<<<<< HEAD:pe_training/storage/migrations/versions/0007_records_by_time.py
 revision = "0007"
 down_revision = "0006"
-========
-revision = "0006"
-down_revision = "0005"
->>>>>>>> h/lineage:pe_training/storage/migrations/versions/0006_records_by_time.py
 
 
 def upgrade() -> None:
