@@ -15,8 +15,8 @@ TEXT = sa.String
 
 def upgrade() -> None:
     """Create both tables, and draw the name."""
-    named = op.create_table("registry_identity", sa.Column("id", TEXT(36), primary_key=True))
-    op.bulk_insert(named, [{"id": str(uuid.uuid4())}])
+    op.create_table("registry_identity", sa.Column("id", TEXT(36), primary_key=True))
+    op.bulk_insert(sa.table("registry_identity", sa.column("id")), [{"id": str(uuid.uuid4())}])  # the ledger begins with it
     op.create_table(
         "statements", sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),
         sa.Column("digest", TEXT(71), nullable=False, unique=True), sa.Column("decision_id", TEXT(64), nullable=False),
