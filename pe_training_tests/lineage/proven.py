@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from pe_training.core.errors import PeError
+from pe_training.core.ids import digest_bytes
 from pe_training.costs.ledger import settle
 from pe_training.costs.rates import load_rates
 from pe_training.datasets.recall import parse_selector
 from pe_training.lineage.recall import lift, recall
+from pe_training.promotion.events import note_in
 from pe_training.promotion.record import PromotionDecision
 from pe_training.promotion.stages import apply_decision, promote
 from pe_training.storage import tables as t
@@ -53,6 +56,10 @@ def proven(state: State, folder: Path) -> Proven:
         apply_decision(other, state=state)
     assert taken.seq is not None
     lift(state, taken.seq, **WHO)
+    said = {"digest": digest_bytes(b"{}"), "decision_id": "pd_0", "body": "{}", "seal": "{}", "at": "2026-01-01T00:00:00Z"}
+    with state.registry.writing() as connection:
+        note_in(connection, chain.run.line, "production", version=1, kind="drill", body={}, actor="me")
+        connection.execute(sa.insert(t.statements).values(**said))  # what people say is in promotion/test_approvals.py
     return Proven(state, chain, decision, production)
 
 

@@ -20,6 +20,7 @@ from pe_training.storage.state import State
 from pe_training_tests.lineage import factory
 from pe_training_tests.postgres_server import PostgresServer
 from pe_training_tests.promotion import factory as promotion
+from pe_training_tests.tampering import past_the_ledger
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_the_newest_are_shown_of_many(state: State) -> None:
 def test_a_link_to_a_record_that_is_gone_does_not_hide_the_others(state: State) -> None:
     chain = promotion.make_chain(state)
     decision = promotion.judged(state, chain)
-    with state.registry.writing() as connection:
+    with past_the_ledger(state.registry) as connection:
         connection.execute(sa.delete(t.records).where(t.records.c.id == chain.report.id))
     children = {child.id: child for child in trace_down(state, chain.checkpoint.id).children}
     assert (children[chain.report.id].missing, children[decision.id].missing) == (True, False)
@@ -74,7 +75,7 @@ def test_a_decision_whose_text_is_damaged_is_shown_without_a_verdict(state: Stat
     decision = promotion.judged(state, chain)
     assert trace_up(state, decision.id).verdict == "pass"
     for text in ('{"verdict": ', "[]", '{"verdict": 7}'):
-        with state.registry.writing() as connection:
+        with past_the_ledger(state.registry) as connection:
             connection.execute(sa.update(t.records).where(t.records.c.id == decision.id).values(body=text))
         assert trace_up(state, decision.id).verdict is None
 
@@ -120,7 +121,7 @@ def fill(state: State) -> None:
         t.recalls: [{"kind": "family", "value": "v", "reason": "r", "actor": "a", "at": "t"} for _ in numbers],
         t.taints: [{"record_id": f"ck_{n}", "recall_seq": n} for n in numbers],
     }
-    with state.registry.writing() as connection:
+    with past_the_ledger(state.registry) as connection:
         for table, values in rows.items():
             connection.execute(sa.insert(table), values)
         connection.exec_driver_sql("ANALYZE")

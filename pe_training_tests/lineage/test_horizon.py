@@ -19,6 +19,7 @@ from pe_training.storage import tables as t
 from pe_training.storage.state import State
 from pe_training_tests.lineage import factory, recalling
 from pe_training_tests.promotion import factory as promotion
+from pe_training_tests.tampering import past_the_ledger
 
 TABLES = {t.records: "created_at", t.stage_moves: "at", t.recalls: "at", t.releases: "at"}
 
@@ -30,7 +31,7 @@ def state(tmp_path: Path) -> State:
 
 def date(state: State, day: str) -> None:
     """Everything that was written since the last call was written on this day."""
-    with state.registry.writing() as connection:
+    with past_the_ledger(state.registry) as connection:
         for table, column in TABLES.items():
             connection.execute(sa.update(table).where(table.c[column] > "2026").values({column: f"{day}T12:00:00Z"}))
 
@@ -101,7 +102,7 @@ def test_taints_and_stages_are_those_of_then(tmp_path: Path) -> None:
     date(state, "2020-02-01")
     assert seq is not None
     lift(state, seq, reason="a mistake", actor="ada")
-    with state.registry.writing() as connection:
+    with past_the_ledger(state.registry) as connection:
         connection.execute(sa.update(t.recalls).values(lifted_at="2020-03-01T12:00:00Z"))
     rollback("one", stage="staging", actor="ada", reason="drill", state=state)
     date(state, "2020-04-01")
@@ -122,7 +123,7 @@ def test_taints_and_stages_are_those_of_then(tmp_path: Path) -> None:
 def test_a_release_that_came_later_is_not_told_of_then(state: State, tmp_path: Path) -> None:
     chain, decision = factory.whole_chain(state, tmp_path)
     date(state, "2020-01-01")
-    with state.registry.writing() as connection:
+    with past_the_ledger(state.registry) as connection:
         again = {"digest": "sha256:" + "9" * 64, "name": "tiny", "version": "v2", "outcome": "accepted", "dataset_id": chain.dataset.id}
         connection.execute(sa.insert(t.releases).values(**again, report_digest="sha256:" + "8" * 64, at="2020-02-01T12:00:00Z"))
     apply_decision(decision, state=state)

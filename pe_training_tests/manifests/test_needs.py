@@ -32,7 +32,7 @@ def test_an_instance_without_an_accelerator_is_refused_and_one_with_it_is_planne
 
 
 def test_pe_check_says_so_of_a_file(tmp_path: Path) -> None:
-    assert _parse(QLORA) == "manifest"
+    assert _parse(QLORA) == ("manifest", [])
     path = tmp_path / "m.yaml"
     path.write_text(QLORA.read_text().replace("h100-80", "cpu-local"))
     with pytest.raises(PeError) as caught:

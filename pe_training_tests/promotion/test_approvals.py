@@ -41,6 +41,7 @@ from pe_training.storage import tables as t
 from pe_training.storage.state import State
 from pe_training_tests.promotion import factory
 from pe_training_tests.promotion.people import ASKED, FILE, ONE, WHY, World, asking, make_world
+from pe_training_tests.tampering import past_the_ledger
 
 WHO = {"actor": "the operator", "reason": "a test"}
 
@@ -237,7 +238,7 @@ def test_a_seal_for_one_decision_is_none_for_another(world: World) -> None:
 def test_a_statement_that_is_filed_under_another_decision_is_damage(world: World) -> None:
     one, other = passed(world), passed(world, seed=2)
     seq = world.approve(one.id, "ada")
-    with world.state.registry.writing() as connection:
+    with past_the_ledger(world.state.registry) as connection:
         connection.execute(sa.update(t.statements).where(t.statements.c.seq == seq).values(decision_id=other.id))
     error = error_of(Kind.CORRUPT, lambda: ROADS["promote"](world, other))
     assert error.message == f"statement {seq} was changed: it is filed under a decision that it is not about"
@@ -339,12 +340,12 @@ def test_no_flipped_bit_of_a_row_leaves_an_approval_that_counts(
     opens = False
     values = {column: text} | ({"digest": digest_bytes(text.encode())} if column == "body" else {})
     try:
-        with world.state.registry.writing() as connection:
+        with past_the_ledger(world.state.registry) as connection:
             connection.execute(sa.update(t.statements).values(**values))
         with contextlib.suppress(PeError):
             opens = standing_of(decision, state=world.state).opens
     finally:
-        with world.state.registry.writing() as connection:
+        with past_the_ledger(world.state.registry) as connection:
             connection.execute(sa.update(t.statements).values(body=row.body, seal=row.seal, digest=row.digest))
     assert opens is same
 
@@ -474,7 +475,7 @@ def test_what_was_said_is_read_in_order_from_a_number_on(world: World) -> None:
 
 def test_a_registry_without_its_name_is_damage(world: World) -> None:
     decision = passed(world)
-    with world.state.registry.writing() as connection:
+    with past_the_ledger(world.state.registry) as connection:
         connection.execute(sa.delete(t.registry_identity))
     error = error_of(Kind.CORRUPT, lambda: world.approve(decision.id, "ada"))
     assert error.message == "the registry has 0 names, so nobody can say what was said here"
@@ -500,11 +501,11 @@ def test_verify_names_a_statement_that_was_changed_and_none_of_somebody_who_left
     world.file(FILE.replace("  - {name: ada, roles: [clinical_safety, privacy], keys: [ada.pem]}\n", ""))
     assert told() == [f"{about}: holds [statements]"]
     world.file(FILE)
-    with world.state.registry.writing() as connection:
+    with past_the_ledger(world.state.registry) as connection:
         row = connection.execute(sa.select(t.statements)).one()
         text = row.body.replace("every reply", "hardly any")
         connection.execute(sa.update(t.statements).values(body=text, digest=digest_bytes(text.encode())))
     assert told() == [f"{about}: the signature is not of these words [statements]"]
-    with world.state.registry.writing() as connection:
+    with past_the_ledger(world.state.registry) as connection:
         connection.execute(sa.update(t.statements).values(body=row.body))
     assert told() == [f"{decision.id} statement: statement {seq} was changed: its text is not what its digest says [statements]"]

@@ -18,6 +18,7 @@ from pe_training.promotion.statements import spoken_since
 from pe_training.storage import tables as t
 from pe_training_tests.promotion import factory
 from pe_training_tests.promotion.people import FILE, ONE, World, asking, make_world
+from pe_training_tests.tampering import past_the_ledger
 
 TODAY = now().date()
 
@@ -79,7 +80,7 @@ def test_a_waiver_that_ends_is_told(world: World) -> None:
 
 def test_damage_is_told_and_hides_no_other_stage(world: World) -> None:
     _, seq = staged(world)
-    with world.state.registry.writing() as connection:
+    with past_the_ledger(world.state.registry) as connection:
         connection.execute(sa.update(t.statements).values(body="{}"))
     (told,) = lapses(world.state)
     assert (told.over, told.what) == (
@@ -103,7 +104,7 @@ def test_what_waits_is_the_newest_pass_of_a_line_and_stage_that_has_not_moved(wo
 def test_a_decision_whose_statements_were_changed_waits_with_that(world: World) -> None:
     decision = factory.judged(world.state, factory.make_chain(world.state, text=asking()))
     world.approve(decision.id, "ada")
-    with world.state.registry.writing() as connection:
+    with past_the_ledger(world.state.registry) as connection:
         connection.execute(sa.update(t.statements).values(seal="[]"))
     (one,) = waiting_now(world.state)
     assert (one.decision_id, one.words) == (decision.id, "cannot be known: statement 1 was changed: it cannot be read")
@@ -117,6 +118,6 @@ def test_the_last_approval_opens_a_decision_once(world: World) -> None:
     assert newly_open(spoken_since(world.state, 0), state=world.state) == {decision.manifest_id: seq}
     apply_decision(decision, state=world.state)
     assert newly_open(spoken_since(world.state, 0), state=world.state) == {}
-    with world.state.registry.writing() as connection:
+    with past_the_ledger(world.state.registry) as connection:
         connection.execute(sa.delete(t.records).where(t.records.c.id == decision.id))
     assert newly_open(spoken_since(world.state, 0), state=world.state) == {}

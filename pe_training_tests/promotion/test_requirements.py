@@ -26,6 +26,7 @@ from pe_training.promotion.verdict import decide, judge, require_follows
 from pe_training.storage.state import State
 from pe_training.storage.tables import records
 from pe_training_tests.promotion import factory
+from pe_training_tests.tampering import past_the_ledger
 
 HEAD = """apiVersion: pe-training/policy-v1
 name: staging
@@ -216,7 +217,7 @@ FRESH = "freshness: {report_days: 30, dataset_days: 400}\n"
 
 def aged(state: State, identifier: str, days: float) -> None:
     """As if a record had been stored so long ago."""
-    with state.registry.writing() as connection:
+    with past_the_ledger(state.registry) as connection:
         values = {"created_at": stamp(now() - timedelta(days=days))}
         connection.execute(sa.update(records).where(records.c.id == identifier).values(**values))
 
@@ -328,9 +329,9 @@ def test_a_decision_that_lies_about_its_try_does_not_follow(state: State) -> Non
             facts=type(facts)(evidence=facts.evidence, attempt=attempt),
         )  # fmt: skip
         assert forged.attempt == attempt
-        with state.registry.writing() as connection:
+        with past_the_ledger(state.registry) as connection:
             connection.execute(sa.delete(records).where(records.c.id.like("pd_%"), records.c.key == forged.key()))
-            state.registry.put_in(connection, forged)
+        state.registry.put(forged)
         with pytest.raises(PeError, match="does not follow from its report and policy"):
             require_follows(forged, state=state)
 
