@@ -63,7 +63,7 @@ class Place:
 @pytest.fixture
 def place(ready_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     (tmp_path / "policies").mkdir()
-    (tmp_path / "policies" / "staging.yaml").write_text(asking(ASKED))
+    (tmp_path / "policies" / "staging.yaml").write_text(asking(ASKED) + "canary: none\n")
     world = make_world(tmp_path, policies=tmp_path / "policies")
     assert world.state.settings.root == ready_home
     for name, value in (("HOME", ready_home), ("PEOPLE", world.folder / "people.yaml"), ("POLICIES", tmp_path / "policies")):

@@ -51,15 +51,15 @@ def proven(state: State, folder: Path) -> Proven:
     rates = load_rates(state.settings.rates_file)
     settle(state, subject=chain.run.id, step="training", instance="cpu-local", duration_s=1.5, rates=rates)
     other = promotion.judged(state, promotion.make_chain(state, line="other", seed=2, dataset=chain.dataset))
+    said = {"digest": digest_bytes(b"{}"), "decision_id": "pd_0", "body": "{}", "seal": "{}", "at": "2026-01-01T00:00:00Z"}
+    with state.registry.writing() as connection:
+        note_in(connection, chain.run.line, "production", version=1, kind="drill", body={}, actor="me")
+        connection.execute(sa.insert(t.statements).values(**said))  # what people say is in promotion/test_approvals.py
     taken = recall(state, parse_selector(chain.dataset.id, state=state), **WHO)
     with pytest.raises(PeError, match="recall"):
         apply_decision(other, state=state)
     assert taken.seq is not None
     lift(state, taken.seq, **WHO)
-    said = {"digest": digest_bytes(b"{}"), "decision_id": "pd_0", "body": "{}", "seal": "{}", "at": "2026-01-01T00:00:00Z"}
-    with state.registry.writing() as connection:
-        note_in(connection, chain.run.line, "production", version=1, kind="drill", body={}, actor="me")
-        connection.execute(sa.insert(t.statements).values(**said))  # what people say is in promotion/test_approvals.py
     return Proven(state, chain, decision, production)
 
 

@@ -55,7 +55,7 @@ def test_a_target_that_todays_policy_refuses_is_refused_unless_somebody_says_oth
     error = error_of(Kind.REFUSED, lambda: rollback("empathy", stage="production", state=state, **WHO))
     assert error.message == (
         f"{short(first.checkpoint.id)} would not pass production as it is today: "
-        "fail: of 12 blocking rules of production, 1 failed, 11 passed"
+        "fail: of 17 blocking rules of production, 1 failed, 16 passed"
     )
     assert error.hint == "choose another checkpoint with --to, or give --under-pinned-policy and the reason why it may serve all the same"
     assert holder(state) == (second.checkpoint.id, True)
@@ -82,7 +82,7 @@ def test_a_target_that_failed_when_it_was_judged_again_is_refused_and_so_is_its_
     later = judged_again(state, first, good=False)
     assert later.verdict == "fail"
     message = (
-        f"{short(first.checkpoint.id)} was judged again for production and failed: fail: of 12 blocking rules of production, 1 failed, "
+        f"{short(first.checkpoint.id)} was judged again for production and failed: fail: of 21 blocking rules of production, 1 failed, "
     )
     error = error_of(Kind.REFUSED, lambda: rollback("empathy", stage="production", state=state, **WHO))
     assert error.message.startswith(message)
