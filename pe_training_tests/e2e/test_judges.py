@@ -21,18 +21,23 @@ pytestmark = pytest.mark.slow
 
 SOURCE = """\
 apiVersion: pe-training/source-v1
-name: judge-explorations
+name: NAME
 version: v1
 format: labelled_text
-files: [{path: exchanges.jsonl}]
+files: FILES
 family: mental_health_datasets
 license_tag: synthetic
 pii_status: none_detected
 language: en
 purpose: classification
 processing_pipeline: by hand
-label: exploration
 split: {field: split}
+"""
+THREE = """\
+  - {path: exchanges.jsonl, label: exploration}
+  - {path: warmth.jsonl, label: emotional_reaction}
+  - {path: sense.jsonl, label: interpretation}
+repeats: join
 """
 ASKS = ("What did you feel when {}?", "How do you feel since {}?", "What went through your mind when {}?", "What do you fear since {}?")
 FACTS = ("Where was it that {}?", "Was it on Monday that {}?", "Is it true that {}?", "Did anybody see that {}?")
@@ -85,8 +90,16 @@ def judge_manifest(folder: Path, *, steps: int, name: str = "explorations") -> P
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """``(PE_HOME, folder)`` with a judge of explorations in the stage training."""
     folder = tmp_path_factory.mktemp("judges")
-    (folder / "exchanges.jsonl").write_text("".join(json.dumps(row) + "\n" for row in exchanges()))
-    (folder / "source.yaml").write_text(SOURCE)
+    rows = exchanges()
+    given = {
+        "exchanges": [row["label"] for row in rows],
+        "warmth": [2 * ("pity" in str(row["text"])) for row in rows],
+        "sense": [int(str(row["text"]).startswith("So ")) for row in rows],
+    }
+    for name, labels in given.items():
+        lines = [json.dumps(row | {"label": label}) + "\n" for row, label in zip(rows, labels, strict=True)]
+        (folder / f"{name}.jsonl").write_text("".join(lines))
+    (folder / "source.yaml").write_text(SOURCE.replace("NAME", "judge-empathy").replace("FILES\n", f"\n{THREE}"))
     home = folder / "home"
     accepted = pe("dataset", "add", folder / "source.yaml", home=home, PE_RELEASE_POLICY=str(SAMPLES / "judges" / "release_policy.yaml"))
     assert accepted.code == 0, accepted.stdout + accepted.stderr
@@ -136,7 +149,7 @@ def test_a_trained_judge_speaks_for_its_label_and_rules_for_the_others(trained: 
         graded = reader.grade([Exchange(asked=asked, reply=reply) for reply in said])
     assert graded == [{"exploration": 0}, {"exploration": 2}]
     shown = pe("show", worth[name].id, home=home).stdout
-    assert "judge-explorations, test split" in shown
+    assert "judge-empathy, test split" in shown
     assert agreed.macro_f1
     assert f"{agreed.macro_f1.value:.2f} ({agreed.macro_f1.low:.2f} to" in " ".join(shown.split())
     above = pe("trace", report.id, home=home).stdout
@@ -146,8 +159,8 @@ def test_a_trained_judge_speaks_for_its_label_and_rules_for_the_others(trained: 
 def test_a_judge_that_people_do_not_agree_with_measures_nothing(trained: tuple[Path, Path], tmp_path: Path) -> None:
     """It reads single replies, learnt next to nothing, and is held to whole replies as well."""
     home, folder = trained
-    text = SOURCE.replace("judge-explorations", "judge-open-questions").replace("label: exploration", "label: open_question")
-    (folder / "questions.yaml").write_text(text + 'classes: {"2": 1, "*": 0}\n')
+    text = SOURCE.replace("NAME", "judge-open-questions").replace("FILES", "[{path: exchanges.jsonl}]")
+    (folder / "questions.yaml").write_text(text + 'label: open_question\nclasses: {"2": 1, "*": 0}\n')
     policy = str(SAMPLES / "judges" / "release_policy.yaml")
     accepted = pe("dataset", "add", folder / "questions.yaml", home=home, PE_RELEASE_POLICY=policy)
     assert accepted.code == 0, accepted.stdout + accepted.stderr
