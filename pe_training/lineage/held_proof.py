@@ -6,7 +6,6 @@ The checks come in that order, so that the first finding is the link at which th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,7 +18,7 @@ from pe_training.lineage.verify import verify
 from pe_training.promotion.pointers import Pointer, pointer_in
 from pe_training.promotion.policy import Stage, known_stage
 from pe_training.promotion.record import PromotionDecision
-from pe_training.promotion.standing import hearing
+from pe_training.promotion.standing import was_opened
 from pe_training.storage import tables as t
 from pe_training.storage.state import State
 
@@ -44,7 +43,7 @@ def verify_held(state: State, line: str, stage: Stage) -> Verification:
         raise PeError(Kind.REFUSED, message, where=line, hint="`pe stages` tells its history; `pe verify ID` proves a record by itself")
     checks = list(_pointer(pointer, moves))
     checks += compare_rows(state, t.stages, [(line, stage)]) + compare_rows(state, t.stage_moves, [(row.seq,) for row in moves])
-    checks += _decided(state, pointer, stage, moves)
+    checks += _decided(state, pointer, stage)
     records, objects = set[str](), 0
     for top in dict.fromkeys(top for top in (pointer.decision_id, pointer.checkpoint_id) if top):
         try:
@@ -73,7 +72,7 @@ def _pointer(pointer: Pointer, moves: Any) -> Iterator[Check]:
     yield Check(record_id=f"{pointer.line}@{pointer.stage}", what="pointer", name="", place="stages", problem=problem)
 
 
-def _decided(state: State, pointer: Pointer, stage: Stage, moves: Any) -> Iterator[Check]:
+def _decided(state: State, pointer: Pointer, stage: Stage) -> Iterator[Check]:
     """The decision that the pointer names against what it was used for."""
     if stage == "training":
         return  # needs none
@@ -86,21 +85,11 @@ def _decided(state: State, pointer: Pointer, stage: Stage, moves: Any) -> Iterat
         except PeError as error:
             problem = f"its decision: {error.message}"
         else:
-            passed = decision.verdict == "pass" or _was_waived(state, decision, moves)
+            passed = was_opened(decision, state=state)
             if (decision.checkpoint_id, decision.stage) != (pointer.checkpoint_id, pointer.stage) or not passed:
                 about = f"{decision.verdict} of {short(decision.checkpoint_id)} for {decision.stage}"
                 problem = f"its decision {short(decision.id)} is another: {about}"
     yield Check(record_id=f"{pointer.line}@{pointer.stage}", what="pointer", name="decision", place="stages", problem=problem)
-
-
-def _was_waived(state: State, decision: PromotionDecision, moves: Any) -> bool:
-    """Whether people had excused the model from every rule that stood in its way on the day on which it came."""
-    arrived = max((row.at for row in moves if row.decision_id == decision.id and row.action == "promote"), default=None)
-    if arrived is None:
-        return False
-    asked = hearing(decision, state=state)
-    with state.registry.reading() as connection:
-        return asked.standing_in(connection, day=date.fromisoformat(arrived[:10])).passes
 
 
 def _entered(state: State, identifier: str) -> list[Check]:
@@ -121,4 +110,4 @@ def _entered(state: State, identifier: str) -> list[Check]:
 
 def _moves(line: str, stage: Stage) -> sa.Select[Any]:
     m = t.stage_moves.c
-    return sa.select(m.seq, m.to_id, m.decision_id, m.action, m.at).where(m.line == line, m.stage == stage).order_by(m.seq)
+    return sa.select(m.seq, m.to_id, m.decision_id).where(m.line == line, m.stage == stage).order_by(m.seq)

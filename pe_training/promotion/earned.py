@@ -1,7 +1,7 @@
 """Whether a pointer was moved by this code and by merit: a row of a database is soon edited, and then nothing stands behind it.
 
-Read from the registry alone: the log must end in the move that the row shows, and the decision it names must be a pass for this checkpoint
-and place. Bytes, signatures and the derivation of the verdict are proved where a pointer moves, and by the watch.
+Read from the registry alone: the log must end in the move that the row shows, and the decision it names must be a pass (or waived) for this
+checkpoint and place. Bytes, signatures and the derivation of the verdict are proved where a pointer moves, and by the watch.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import short
 from pe_training.promotion.pointers import ROLES, Pointer
 from pe_training.promotion.record import PromotionDecision
+from pe_training.promotion.standing import was_opened
 from pe_training.storage.state import State
 from pe_training.storage.tables import stage_moves
 
@@ -38,7 +39,7 @@ def unearned(pointer: Pointer, *, state: State) -> str | None:
     if decision is None:
         return f"no decision stands behind {short(pointer.checkpoint_id)} at {place}"
     stage = "production" if pointer.stage in ROLES else pointer.stage
-    if (decision.checkpoint_id, decision.stage, decision.verdict) != (pointer.checkpoint_id, stage, "pass"):
+    if (decision.checkpoint_id, decision.stage) != (pointer.checkpoint_id, stage) or not was_opened(decision, state=state):
         about = f"a {decision.verdict} of {short(decision.checkpoint_id)} for {decision.stage}"
         return f"{short(decision.id)}, by which {short(pointer.checkpoint_id)} holds {place}, is {about}"
     return None

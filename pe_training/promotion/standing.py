@@ -28,6 +28,7 @@ from pe_training.promotion.seals import fault
 from pe_training.promotion.statements import KeySeal, Said, Statement, Subject, registry_name, said_in
 from pe_training.promotion.verdict import headline, overall
 from pe_training.storage.state import State
+from pe_training.storage.tables import stage_moves
 from pe_training.training.record import Checkpoint
 
 
@@ -98,9 +99,9 @@ class Hearing:
             checkpoint_digest=self.checkpoint_digest, report=d.report_id, report_digest=self.report_digest, policy=d.policy,
         )  # fmt: skip
 
-    def standing_in(self, connection: sa.Connection, *, day: date | None = None) -> Standing:
-        """The standing on ``day`` (today). Raises corrupt where a statement was changed."""
-        said = said_in(connection, self.decision.id)
+    def standing_in(self, connection: sa.Connection, *, day: date | None = None, until: str | None = None) -> Standing:
+        """The standing on ``day`` (today), by what was said ``until`` then. Raises corrupt where a statement was changed."""
+        said = [one for one in said_in(connection, self.decision.id) if until is None or _said_by(one, until)]
         subject = self.subject(registry_name(connection)) if said else None
         revoked = {one.statement.revokes: one for one in said if one.statement.act == "revoke"}
         words = tuple(self._word(one, subject, revoked.get(one.digest), day or now().date()) for one in said)
@@ -287,3 +288,23 @@ def _assign(wanted: Sequence[Sequence[str]]) -> dict[int, str]:
     for index in range(len(wanted)):
         place(index, set())
     return {index: person for person, index in holder.items()}
+
+
+def was_opened(decision: PromotionDecision, *, state: State) -> bool:
+    """Whether a decision let its checkpoint into its stage: a pass, or waivers for all that stood in the way, as they held on that day."""
+    if decision.verdict == "pass":
+        return True
+    m = stage_moves.c
+    by_it = (m.line == decision.line, m.stage == decision.stage, m.decision_id == decision.id, m.action == "promote")
+    with state.registry.reading() as connection:
+        arrived = connection.execute(sa.select(sa.func.max(m.at)).where(*by_it)).scalar()
+    if arrived is None:
+        return False
+    asked = hearing(decision, state=state)
+    with state.registry.reading() as connection:
+        return asked.standing_in(connection, day=date.fromisoformat(str(arrived)[:10]), until=str(arrived)).passes
+
+
+def _said_by(said: Said, moment: str) -> bool:
+    """Moments are whole seconds: in the very one a revocation is taken to have come later, since the move asked for it."""
+    return said.at < moment or (said.at == moment and said.statement.act != "revoke")

@@ -7,11 +7,14 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from pe_training.core.clock import now
 from pe_training.core.errors import Kind, PeError
 from pe_training.datasets.gate import attempts
+from pe_training.lineage.held_proof import verify_held
 from pe_training.promotion.approvals import draft_waiver
+from pe_training.promotion.earned import unearned
 from pe_training.promotion.pointers import current, history
 from pe_training.promotion.policy import load_policy
 from pe_training.promotion.record import PromotionDecision
@@ -19,8 +22,10 @@ from pe_training.promotion.stages import apply_decision, promote
 from pe_training.promotion.standing import standing_of, waiver_words
 from pe_training.promotion.statements import Statement, add_statement_in
 from pe_training.settings import SAMPLES
+from pe_training.storage import tables as t
 from pe_training_tests.promotion import factory
 from pe_training_tests.promotion.people import ONE, World, asking, make_world
+from pe_training_tests.tampering import past_the_ledger
 
 WHO = {"actor": "the operator", "reason": "a test"}
 MENDED = "the next release trains on more of it"
@@ -100,6 +105,20 @@ def test_every_rule_in_the_way_needs_a_waiver_of_its_own(world: World) -> None:
     world.say(draft(world, decision, "largest-gap"))
     promote(decision.checkpoint_id, stage="staging", decision_id=decision.id, state=world.state, **WHO)
     assert holds(world) == decision.checkpoint_id
+
+
+def test_what_came_by_waivers_holds_its_stage_by_merit_whatever_is_taken_back_later(world: World) -> None:
+    decision = failing(world, "largest_gap")
+    seq = world.say(draft(world, decision, "largest-gap"))
+    promote(decision.checkpoint_id, stage="staging", decision_id=decision.id, state=world.state, **WHO)
+    world.revoke(seq, "ada")
+    (pointer,) = [pointer for pointer in current(world.state) if pointer.stage == "staging"]
+    assert unearned(pointer, state=world.state) is None
+    assert [check for check in verify_held(world.state, "empathy", "staging").findings if check.what == "pointer"] == []
+    with past_the_ledger(world.state.registry) as connection:
+        connection.execute(sa.delete(t.statements))
+    assert "is a fail of" in (unearned(pointer, state=world.state) or "")
+    assert [check.what for check in verify_held(world.state, "empathy", "staging").findings].count("pointer") == 1
 
 
 def test_a_waived_failure_still_needs_its_approvals_and_is_approved_only_when_waived(world: World) -> None:
