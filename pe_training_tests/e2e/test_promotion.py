@@ -26,11 +26,11 @@ rules:
 
 @pytest.fixture(scope="module")
 def policies(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Policies that a tiny model can pass: it must have learnt something."""
+    """Policies that a tiny model can pass: it must have learnt something. It says nothing yet, so no canary is asked (test_canary.py)."""
     folder = tmp_path_factory.mktemp("policies")
     for stage, below in (("staging", "training"), ("production", "staging")):
         head = f"apiVersion: pe-training/policy-v1\nname: {stage}\nstage: {stage}\nrequires_stage: {below}\ndescription: For a test.\n"
-        (folder / f"{stage}.yaml").write_text(head + RULES)
+        (folder / f"{stage}.yaml").write_text(f"{head}canary: none\n{RULES}")
     return str(folder)
 
 
