@@ -15,10 +15,10 @@ from pe_training.core.ids import short
 from pe_training.lineage.check import Check, Verification
 from pe_training.lineage.ledger import compare_rows
 from pe_training.lineage.verify import verify
+from pe_training.promotion.earned import was_opened
 from pe_training.promotion.pointers import Pointer, pointer_in
 from pe_training.promotion.policy import Stage, known_stage
 from pe_training.promotion.record import PromotionDecision
-from pe_training.promotion.standing import was_opened
 from pe_training.storage import tables as t
 from pe_training.storage.state import State
 

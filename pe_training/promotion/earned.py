@@ -6,13 +6,15 @@ checkpoint and place. Bytes, signatures and the derivation of the verdict are pr
 
 from __future__ import annotations
 
+from datetime import date
+
 import sqlalchemy as sa
 
 from pe_training.core.errors import Kind, PeError
 from pe_training.core.ids import short
 from pe_training.promotion.pointers import ROLES, Pointer
 from pe_training.promotion.record import PromotionDecision
-from pe_training.promotion.standing import was_opened
+from pe_training.promotion.standing import hearing
 from pe_training.storage.state import State
 from pe_training.storage.tables import stage_moves
 
@@ -43,3 +45,18 @@ def unearned(pointer: Pointer, *, state: State) -> str | None:
         about = f"a {decision.verdict} of {short(decision.checkpoint_id)} for {decision.stage}"
         return f"{short(decision.id)}, by which {short(pointer.checkpoint_id)} holds {place}, is {about}"
     return None
+
+
+def was_opened(decision: PromotionDecision, *, state: State) -> bool:
+    """Whether a decision let its checkpoint into its stage: a pass, or waivers for all that stood in the way, as they held on that day."""
+    if decision.verdict == "pass":
+        return True
+    m = stage_moves.c
+    by_it = (m.line == decision.line, m.stage == decision.stage, m.decision_id == decision.id, m.action == "promote")
+    with state.registry.reading() as connection:
+        arrived = connection.execute(sa.select(sa.func.max(m.at)).where(*by_it)).scalar()
+    if arrived is None:
+        return False
+    asked = hearing(decision, state=state)
+    with state.registry.reading() as connection:
+        return asked.standing_in(connection, day=date.fromisoformat(str(arrived)[:10]), until=str(arrived)).passes

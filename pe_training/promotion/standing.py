@@ -28,7 +28,6 @@ from pe_training.promotion.seals import fault
 from pe_training.promotion.statements import KeySeal, Said, Statement, Subject, registry_name, said_in
 from pe_training.promotion.verdict import headline, overall
 from pe_training.storage.state import State
-from pe_training.storage.tables import stage_moves
 from pe_training.training.record import Checkpoint
 
 
@@ -288,21 +287,6 @@ def _assign(wanted: Sequence[Sequence[str]]) -> dict[int, str]:
     for index in range(len(wanted)):
         place(index, set())
     return {index: person for person, index in holder.items()}
-
-
-def was_opened(decision: PromotionDecision, *, state: State) -> bool:
-    """Whether a decision let its checkpoint into its stage: a pass, or waivers for all that stood in the way, as they held on that day."""
-    if decision.verdict == "pass":
-        return True
-    m = stage_moves.c
-    by_it = (m.line == decision.line, m.stage == decision.stage, m.decision_id == decision.id, m.action == "promote")
-    with state.registry.reading() as connection:
-        arrived = connection.execute(sa.select(sa.func.max(m.at)).where(*by_it)).scalar()
-    if arrived is None:
-        return False
-    asked = hearing(decision, state=state)
-    with state.registry.reading() as connection:
-        return asked.standing_in(connection, day=date.fromisoformat(str(arrived)[:10]), until=str(arrived)).passes
 
 
 def _said_by(said: Said, moment: str) -> bool:
