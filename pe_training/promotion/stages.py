@@ -132,7 +132,7 @@ def apply_decision(decision: PromotionDecision, *, state: State) -> tuple[Move, 
     asked = hearing(proved, state=state)
     with state.registry.reading() as connection:
         standing = asked.standing_in(connection)
-        due, held = _is_due(connection, proved, target), pointer_in(connection, checkpoint.line, target)
+        due, planned = _is_due(connection, proved, target), pointer_in(connection, checkpoint.line, target)
     actor, reason = f"policy {proved.policy_name}", "; ".join((headline(proved), *waiver_words(standing)))
     made, moved = list[Move](), list[Pointer]()
     lacking: PeError | None = None
@@ -142,7 +142,7 @@ def apply_decision(decision: PromotionDecision, *, state: State) -> tuple[Move, 
         require_standing(proved, state=state)
         if due and standing.opens:
             require_current(proved, state=state)
-            require_canary(move_of(held, checkpoint, target, "promote", actor=actor, reason=reason, decision_id=proved.id), state=state)
+            require_canary(move_of(planned, checkpoint, target, "promote", actor=actor, reason=reason, decision_id=proved.id), state=state)
     with moving(state, "promotion", checkpoint.id) as connection:
         lock_decision_in(connection, proved.id)
         now_opens = asked.standing_in(connection)
@@ -154,6 +154,11 @@ def apply_decision(decision: PromotionDecision, *, state: State) -> tuple[Move, 
             if action == "promote" and not (standing.opens and now_opens.opens):  # a word that came meanwhile is heard the next time
                 lacking = not_open(now_opens if standing.opens else standing)
                 continue
+            if action == "promote":
+                if not due:  # it became so just now, and its model was not asked: the next time
+                    continue
+                if proved.holder is not None:  # no other model may have come between since it was compared
+                    require_version(checkpoint.line, stage, held, planned.version if planned else 0)
             move = move_of(held, checkpoint, stage, action, actor=actor, reason=reason, decision_id=proved.id)
             moved.append(set_in(connection, move))
             made.append(move)
